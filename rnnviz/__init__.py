@@ -1,0 +1,66 @@
+"""Recurrent neural networks, seen from inside: models, training and probes as a plain library.
+
+    >>> import rnnviz
+    >>> corpus = rnnviz.split(rnnviz.read("sums"), "sums", max_chars=2000)
+    >>> config = rnnviz.TrainConfig(epochs=2, batch_size=8, num_steps=20)
+    >>> reports = list(rnnviz.train(config, corpus))
+
+Names are looked up when first used, so that `import rnnviz` alone does not import torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rnnviz.config import PRESETS, ModelConfig, TrainConfig
+    from rnnviz.errors import InputError
+    from rnnviz.generation import Generation, generate, predict
+    from rnnviz.model import LanguageModel
+    from rnnviz.probes import trace
+    from rnnviz.recording import Trace
+    from rnnviz.runs import Run
+    from rnnviz.text import Corpus, Vocabulary, read, split
+    from rnnviz.training import Trainer, evaluate, perplexity, train
+
+_HOMES = {
+    "config": ("PRESETS", "ModelConfig", "TrainConfig"),
+    "errors": ("InputError",),
+    "generation": ("Generation", "generate", "predict"),
+    "model": ("LanguageModel",),
+    "probes": ("trace",),
+    "recording": ("Trace",),
+    "runs": ("Run",),
+    "text": ("Corpus", "Vocabulary", "read", "split"),
+    "training": ("Trainer", "evaluate", "perplexity", "train"),
+}
+_MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "PRESETS",
+    "Corpus",
+    "Generation",
+    "InputError",
+    "LanguageModel",
+    "ModelConfig",
+    "Run",
+    "Trace",
+    "TrainConfig",
+    "Trainer",
+    "Vocabulary",
+    "evaluate",
+    "generate",
+    "perplexity",
+    "predict",
+    "read",
+    "split",
+    "trace",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'rnnviz' has no attribute {name!r}")
+    return getattr(import_module(f"rnnviz.{_MODULE_OF[name]}"), name)

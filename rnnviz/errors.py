@@ -1,0 +1,17 @@
+"""The one exception for what a user can mend."""
+
+from __future__ import annotations
+
+
+class InputError(ValueError):
+    """Something given by a user is wrong: a text, a setting, a file, a folder.
+
+    The message says what was wrong, which value, and what is allowed. The command prints it on
+    one line and exits with 2; a page shows it beside the widget. `message` and `values` stand
+    apart so that a page can translate the first and then fill in the second.
+    """
+
+    def __init__(self, message: str, **values: object) -> None:
+        self.message = message
+        self.values = values
+        super().__init__(message.format(**values))

@@ -1,0 +1,162 @@
+"""A character-level language model: recurrent layers and the output layer, one contract for all.
+
+ids (T, B) -> one-hot (T, B, V) -> layers -> H (T, B, D h) -> O_t = H_t W_hq + b_q, logits (T, B, V).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from rnnviz.cells import State, cell_of
+from rnnviz.config import ModelConfig
+from rnnviz.layers import Layer, initial_weights, make_layer
+from rnnviz.text import UNKNOWN
+
+ModelState = tuple[State, ...]
+"""A state per layer: a tuple of (D, B, h) tensors, H and for the LSTM C."""
+
+
+@dataclass(frozen=True)
+class BatchLoss:
+    """The loss of one mini-batch: nats summed over the characters scored, and their number."""
+
+    nats: float
+    characters: int
+
+    @property
+    def mean(self) -> float:
+        return self.nats / self.characters if self.characters else 0.0
+
+
+class LanguageModel(nn.Module):
+    """Predicts the next character from all before it.
+
+    Weights are drawn from `generator` (seed 0 where none is given) in an order that does not
+    depend on the implementation: one seed starts every implementation from the same weights.
+    """
+
+    def __init__(self, config: ModelConfig, vocab_size: int, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        self.config, self.vocab_size = config, vocab_size
+        h, D = config.hidden_size, config.num_directions
+        sizes = [vocab_size] + [D * h] * (config.num_layers - 1)
+        self.layers = nn.ModuleList(make_layer(config, d) for d in sizes)
+        self.W_hq = nn.Parameter(torch.zeros(D * h, vocab_size))
+        self.b_q = nn.Parameter(torch.zeros(vocab_size))
+        self._initialise(sizes, generator or torch.Generator().manual_seed(0))
+
+    @torch.no_grad()
+    def _initialise(self, sizes: list[int], generator: torch.Generator) -> None:
+        for layer, d in zip(self._layers(), sizes, strict=True):
+            layer.load(initial_weights(self.config, d, generator))
+        if self.config.initialisation == "normal":
+            self.W_hq.copy_(torch.empty(self.W_hq.shape).normal_(0, 0.01, generator=generator))
+        else:  # nn.Linear's own start
+            k = 1 / math.sqrt(self.W_hq.shape[0])
+            self.W_hq.copy_(torch.empty(self.W_hq.shape).uniform_(-k, k, generator=generator))
+            self.b_q.copy_(torch.empty(self.b_q.shape).uniform_(-k, k, generator=generator))
+
+    def _layers(self) -> list[Layer]:
+        return list(self.layers)  # type: ignore[arg-type]  # every module in the list is a Layer
+
+    def initial_state(self, batch_size: int) -> ModelState:
+        """Zeros for every layer."""
+        shape = (self.config.num_directions, batch_size, self.config.hidden_size)
+        return tuple(
+            tuple(
+                torch.zeros(shape, dtype=self.W_hq.dtype, device=self.W_hq.device) for _ in cell_of(self.config).state
+            )
+            for _ in self.layers
+        )
+
+    def hidden(self, ids: Tensor, state: ModelState) -> tuple[Tensor, ModelState]:
+        """The last layer's hidden states (T, B, D h) and the state after the last step."""
+        X = encode_one_hot(ids, self.vocab_size, self.W_hq.dtype)
+        after = []
+        for layer, layer_state in zip(self._layers(), state, strict=True):
+            X, new_state = layer(X, layer_state)
+            after.append(new_state)
+        return X, tuple(after)
+
+    def forward(self, ids: Tensor, state: ModelState | None = None) -> tuple[Tensor, ModelState]:
+        """Logits (T, B, V) for ids (T, B), and the state after the last step."""
+        H, after = self.hidden(ids, self.initial_state(ids.shape[1]) if state is None else state)
+        return H @ self.W_hq + self.b_q, after
+
+    def loss(self, X: Tensor, Y: Tensor, state: ModelState) -> tuple[Tensor, BatchLoss, ModelState]:
+        """Mean cross-entropy in nats over the known targets of Y (T, B), for autograd and for people."""
+        logits, after = self(X, state)
+        characters = int((Y != UNKNOWN).sum())
+        total = F.cross_entropy(logits.flatten(0, 1), Y.flatten(), ignore_index=UNKNOWN, reduction="sum")
+        return total / max(characters, 1), BatchLoss(float(total.detach()), characters), after
+
+    def loss_and_gradients(self, X: Tensor, Y: Tensor, state: ModelState) -> tuple[BatchLoss, ModelState]:
+        """One forward and backward pass; leaves dL/dparameter in `.grad` and returns a detached state."""
+        self.zero_grad(set_to_none=True)
+        mean, loss, after = self.loss(X, Y, state)
+        mean.backward()  # type: ignore[no-untyped-call]
+        return loss, detach(after)
+
+    def weights(self) -> dict[str, Tensor]:
+        """Every parameter by its textbook name, such as `layer1.forward.W_xz`, `W_hq`, `b_q`.
+
+        Views, not copies, whatever the implementation.
+        """
+        return self._named("weights") | {"W_hq": self.W_hq, "b_q": self.b_q}
+
+    def gradients(self) -> dict[str, Tensor]:
+        """dL/dparameter of the last backward pass, by the names of `weights`. Views."""
+        output = {name: p.grad for name, p in (("W_hq", self.W_hq), ("b_q", self.b_q)) if p.grad is not None}
+        return self._named("gradients") | output
+
+    def _named(self, part: Literal["weights", "gradients"]) -> dict[str, Tensor]:
+        return {
+            f"layer{i}.{direction}.{name}": value
+            for i, layer in enumerate(self._layers(), start=1)
+            for direction, parameters in zip(("forward", "backward"), getattr(layer, part)(), strict=False)
+            for name, value in parameters.items()
+        }
+
+    @torch.no_grad()
+    def load_weights(self, weights: Mapping[str, Tensor]) -> None:
+        """Take over weights by their textbook names, from a model of any implementation.
+
+        Raises KeyError where one is missing and RuntimeError where a shape differs.
+        """
+        for i, layer in enumerate(self._layers(), start=1):
+            layer.load(
+                [
+                    {name: weights[f"layer{i}.{direction}.{name}"] for name in parameters}
+                    for direction, parameters in zip(("forward", "backward"), layer.weights(), strict=False)
+                ]
+            )
+        self.W_hq.copy_(weights["W_hq"])
+        self.b_q.copy_(weights["b_q"])
+
+    def convert(self, **changes: Any) -> LanguageModel:
+        """The same weights in another implementation: `model.convert(implementation="torch")`.
+
+        Raises InputError where the mathematics does not allow it (a GRU with reset before, in torch).
+        """
+        other = LanguageModel(replace(self.config, **changes), self.vocab_size).to(self.W_hq)
+        other.load_weights({name: value.detach() for name, value in self.weights().items()})
+        return other
+
+
+def encode_one_hot(ids: Tensor, size: int, dtype: torch.dtype) -> Tensor:
+    """One-hot vectors (*ids.shape, V); an unknown character is the zero vector."""
+    vectors = torch.zeros(*ids.shape, size, dtype=dtype, device=ids.device)
+    known = (ids != UNKNOWN).to(dtype).unsqueeze(-1)
+    return vectors.scatter_(-1, ids.clamp(min=0).unsqueeze(-1), known)
+
+
+def detach(state: ModelState) -> ModelState:
+    """The same state cut off from the graph that made it."""
+    return tuple(tuple(S.detach() for S in layer) for layer in state)

@@ -1,0 +1,72 @@
+"""Mini-batches of a long text: random and sequential sampling (the notes' 随机采样, 相邻采样).
+
+A text of 12 characters, B = 2 rows, T = 3 time steps:
+
+    text        a b c d e f g h i j k l
+    sequential  row 0: a b c | d e f      batch 1 continues where batch 0 stopped, row by row,
+                row 1: g h i | j k l      so the state can be carried over
+    random      the text is cut into a b c | d e f | g h i, the pieces are shuffled and dealt
+                to the rows, so every batch starts from a fresh state
+
+Y is X shifted by one character. Both kinds are one array of start positions, of shape
+(batches, B): what the picture of a sampling paints and what training reads are the same numbers.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnnviz.config import Sampling
+from rnnviz.errors import InputError
+
+Indices = NDArray[np.int64]
+
+
+def characters_needed(sampling: Sampling, batch_size: int, num_steps: int) -> int:
+    """The least length of a text that gives one mini-batch."""
+    B, T = batch_size, num_steps
+    return B * (T + 1) if sampling == "sequential" else B * T + 1
+
+
+def sequential_starts(length: int, batch_size: int, num_steps: int) -> Indices:
+    """Start positions (batches, B) of sequential sampling over a text of `length` characters."""
+    B, T = batch_size, num_steps
+    row_length = length // B
+    batches = max((row_length - 1) // T, 0)
+    return np.arange(batches)[:, None] * T + np.arange(B)[None, :] * row_length
+
+
+def random_starts(length: int, batch_size: int, num_steps: int, generator: np.random.Generator) -> Indices:
+    """Start positions (batches, B) of random sampling; the order comes from `generator`."""
+    B, T = batch_size, num_steps
+    examples = max((length - 1) // T, 0)
+    batches = examples // B
+    order = generator.permutation(examples)
+    return order[: batches * B].reshape(batches, B) * T
+
+
+def starts(sampling: Sampling, length: int, batch_size: int, num_steps: int, generator: np.random.Generator) -> Indices:
+    """Start positions of one epoch, of shape (batches, B).
+
+    Raises InputError where the text is too short for one batch, and says what would do.
+    """
+    needed = characters_needed(sampling, batch_size, num_steps)
+    if length < needed:
+        raise InputError(
+            "the training text has {length:,} characters; one batch of {batch_size} rows by {num_steps} time steps "
+            "needs at least {needed:,}. Use a longer text, fewer rows or fewer steps",
+            length=length,
+            batch_size=batch_size,
+            num_steps=num_steps,
+            needed=needed,
+        )
+    if sampling == "sequential":
+        return sequential_starts(length, batch_size, num_steps)
+    return random_starts(length, batch_size, num_steps, generator)
+
+
+def window(indices: Indices, batch_starts: Indices, num_steps: int) -> tuple[Indices, Indices]:
+    """One mini-batch X, Y of shape (T, B), time first; Y is X shifted by one."""
+    positions = batch_starts[None, :] + np.arange(num_steps)[:, None]
+    return indices[positions], indices[positions + 1]
