@@ -6,8 +6,8 @@ import torch
 
 from rnnviz.cells import cell_of, scan
 from rnnviz.model import LanguageModel, ModelState, encode_one_hot
-from rnnviz.text import Vocabulary
 from rnnviz.recording import Array, Trace
+from rnnviz.text import Vocabulary
 
 
 @torch.no_grad()

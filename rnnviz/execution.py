@@ -1,0 +1,190 @@
+"""A run being trained: the folder and the trainer together.
+
+The command trains in its own process. The engine's workers call `advance` in short tasks and
+keep the trainers between them; a trainer in memory is only a cache. Where it is missing, the
+run goes on from its latest checkpoint and repeats, without reporting twice, the steps after it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import torch
+
+from rnnviz import generation, probes
+from rnnviz.config import TrainConfig
+from rnnviz.recording import Trace
+from rnnviz.reports import Report
+from rnnviz.runs import Run, Status, is_milestone
+from rnnviz.text import Corpus, default_probe
+from rnnviz.training import Trainer
+
+CHECKPOINT_SECONDS = 10.0
+RECORDING_SECONDS = 0.5
+MAX_LIVE = 8
+
+
+class Execution:
+    """A run and the trainer that stands where the run's reports end."""
+
+    def __init__(self, run: Run, trainer: Trainer, emitted: int, written: int) -> None:
+        self.run, self.trainer = run, trainer
+        self.probe = run.config.probe or default_probe(run.corpus)
+        self._emitted = emitted  # reports that the trainer has produced since the first step
+        self._written = written  # reports that stand in the file
+        self._size = run.reports_size()
+        self._checkpoint_at = self._recording_at = time.monotonic()
+
+    @staticmethod
+    def start(config: TrainConfig, corpus: Corpus, run: Run) -> Execution:
+        """Begin a new run: its first checkpoint and recording show the fresh weights."""
+        execution = Execution(run, Trainer(config, corpus), 0, 0)
+        execution._keep()
+        execution.save()
+        return execution
+
+    @staticmethod
+    def resume(run: Run) -> Execution:
+        """Go on from the latest checkpoint, or from the start where there is none yet."""
+        written = run.count_reports()
+        if not run.checkpoint_path().exists():
+            return Execution.start(run.config, run.corpus, run) if not written else Execution._replay(run, written)
+        trainer = Trainer(run.config, run.corpus)
+        checkpoint = run.load_checkpoint()
+        trainer.restore(checkpoint)
+        return Execution(run, trainer, int(checkpoint.meta["reports"]), written)
+
+    @staticmethod
+    def _replay(run: Run, written: int) -> Execution:
+        return Execution(run, Trainer(run.config, run.corpus), 0, written)
+
+    @property
+    def is_current(self) -> bool:
+        """Whether nobody else has added to the run's reports since this trainer did."""
+        return self.run.reports_size() == self._size
+
+    def advance(self, target: int) -> list[Report]:
+        """Train up to a step of the run and write down what happened; reports already written are not repeated."""
+        fresh: list[Report] = []
+        while self.trainer.step < target and not self.trainer.finished:
+            reports = self.trainer.advance(1)
+            fresh += reports[max(0, self._written - self._emitted) :]
+            self._emitted += len(reports)
+            if is_milestone(self.trainer.step) and self.trainer.failure is None:
+                self._keep()
+        self.run.append(fresh)
+        self._written = max(self._written, self._emitted)
+        self._size = self.run.reports_size()
+        now = time.monotonic()
+        if self.trainer.finished:
+            self.save()
+        elif now - self._checkpoint_at > CHECKPOINT_SECONDS:
+            self._save_checkpoint()
+        if self.trainer.finished or now - self._recording_at > RECORDING_SECONDS:
+            self.record()
+        return fresh
+
+    def save(self) -> None:
+        """Write the latest checkpoint and recording."""
+        self._save_checkpoint()
+        self.record()
+
+    def record(self) -> None:
+        self.run.save_recording(self.trace(self.probe))
+        self._recording_at = time.monotonic()
+
+    def trace(self, text: str) -> Trace:
+        return probes.trace(self.trainer.model, self.trainer.corpus.vocabulary, text)
+
+    def _save_checkpoint(self, name: str | int = "latest") -> None:
+        checkpoint = self.trainer.checkpoint()
+        self.run.save_checkpoint(
+            type(checkpoint)(checkpoint.arrays, {**checkpoint.meta, "reports": self._emitted}), name
+        )
+        self._checkpoint_at = time.monotonic()
+
+    def _keep(self) -> None:
+        self._save_checkpoint(self.trainer.step)
+        self.run.save_recording(self.trace(self.probe), self.trainer.step)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a task answers: where the run stands, and how long the task took in seconds."""
+
+    step: int
+    total_steps: int
+    seconds: float
+    failure: Status | None = None
+
+    @property
+    def finished(self) -> bool:
+        return self.failure is not None or self.step >= self.total_steps
+
+
+_live: OrderedDict[str, Execution] = OrderedDict()
+
+
+def _open(folder: str) -> Execution:
+    """The run's execution in this worker, brought back from its folder where it is missing or stale."""
+    execution = _live.pop(folder, None)
+    if execution is None or not execution.is_current:
+        torch.set_num_threads(1)
+        execution = Execution.resume(Run.open(folder))
+    _live[folder] = execution
+    while len(_live) > MAX_LIVE:
+        _, oldest = _live.popitem(last=False)
+        oldest.save()
+    return execution
+
+
+def advance(folder: str, target: int) -> Progress:
+    """One task of the engine: bring a run to a step. Doing it twice is doing it once."""
+    began = time.perf_counter()
+    execution = _open(folder)
+    execution.advance(target)
+    trainer = execution.trainer
+    failure = trainer.failure
+    status = Status("failed", failure.message, failure.values) if failure else None
+    return Progress(trainer.step, trainer.total_steps, time.perf_counter() - began, status)
+
+
+def pause(folder: str) -> None:
+    """Write a checkpoint, so that the run goes on from here wherever it is resumed, and let go of it."""
+    execution = _live.pop(folder, None)
+    if execution is not None and execution.is_current:
+        execution.save()
+
+
+def trace(folder: str, text: str) -> Trace:
+    """The gates of a run's newest weights over a text."""
+    return _open(folder).trace(text)
+
+
+def generate(
+    folder: str, prefix: str, length: int, *, temperature: float, top_k: int | None, seed: int
+) -> generation.Generation:
+    """A continuation by a run's newest weights."""
+    trainer = _open(folder).trainer
+    generator = torch.Generator().manual_seed(seed)
+    return generation.generate(
+        trainer.model,
+        trainer.corpus.vocabulary,
+        prefix,
+        length,
+        temperature=temperature,
+        top_k=top_k,
+        generator=generator,
+    )
+
+
+def load(run: Run) -> Trainer:
+    """A run's trainer at its latest checkpoint, to look at: nothing is written.
+
+    Raises InputError where the run has no checkpoint or a damaged one.
+    """
+    trainer = Trainer(run.config, run.corpus)
+    trainer.restore(run.load_checkpoint())
+    return trainer
