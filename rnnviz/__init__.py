@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rnnviz.config import PRESETS, ModelConfig, TrainConfig
     from rnnviz.errors import InputError
-    from rnnviz.generation import Generation, generate, predict
+    from rnnviz.generation import generate, predict
     from rnnviz.model import LanguageModel
     from rnnviz.probes import trace
-    from rnnviz.recording import Trace
+    from rnnviz.recording import Generation, Trace
     from rnnviz.runs import Run
     from rnnviz.text import Corpus, Vocabulary, read, split
     from rnnviz.training import Trainer, evaluate, perplexity, train
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 _HOMES = {
     "config": ("PRESETS", "ModelConfig", "TrainConfig"),
     "errors": ("InputError",),
-    "generation": ("Generation", "generate", "predict"),
+    "generation": ("generate", "predict"),
     "model": ("LanguageModel",),
     "probes": ("trace",),
-    "recording": ("Trace",),
+    "recording": ("Generation", "Trace"),
     "runs": ("Run",),
     "text": ("Corpus", "Vocabulary", "read", "split"),
     "training": ("Trainer", "evaluate", "perplexity", "train"),

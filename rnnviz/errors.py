@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 
 class InputError(ValueError):
     """Something given by a user is wrong: a text, a setting, a file, a folder.
@@ -15,3 +18,7 @@ class InputError(ValueError):
         self.message = message
         self.values = values
         super().__init__(message.format(**values))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled between our own processes with its values, so that a page can still translate it."""
+        return partial(InputError, self.message, **self.values), ()

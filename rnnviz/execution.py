@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from dataclasses import dataclass
 
 import torch
 
 from rnnviz import generation, probes
-from rnnviz.config import TrainConfig
-from rnnviz.recording import Trace
+from rnnviz.config import ModelConfig, TrainConfig
+from rnnviz.recording import Generation, Trace
 from rnnviz.reports import Report
-from rnnviz.runs import Run, Status, is_milestone
+from rnnviz.runs import Progress, Run, Status, is_milestone
 from rnnviz.text import Corpus, default_probe
 from rnnviz.training import Trainer
 
@@ -110,20 +109,6 @@ class Execution:
         self.run.save_recording(self.trace(self.probe), self.trainer.step)
 
 
-@dataclass(frozen=True)
-class Progress:
-    """What a task answers: where the run stands, and how long the task took in seconds."""
-
-    step: int
-    total_steps: int
-    seconds: float
-    failure: Status | None = None
-
-    @property
-    def finished(self) -> bool:
-        return self.failure is not None or self.step >= self.total_steps
-
-
 _live: OrderedDict[str, Execution] = OrderedDict()
 
 
@@ -163,9 +148,7 @@ def trace(folder: str, text: str) -> Trace:
     return _open(folder).trace(text)
 
 
-def generate(
-    folder: str, prefix: str, length: int, *, temperature: float, top_k: int | None, seed: int
-) -> generation.Generation:
+def generate(folder: str, prefix: str, length: int, *, temperature: float, top_k: int | None, seed: int) -> Generation:
     """A continuation by a run's newest weights."""
     trainer = _open(folder).trainer
     generator = torch.Generator().manual_seed(seed)
@@ -178,6 +161,16 @@ def generate(
         top_k=top_k,
         generator=generator,
     )
+
+
+def dask_setup(worker: object) -> None:
+    """Run by Dask as a worker starts: a first step of training, so that a visitor's first is not slow.
+
+    Importing torch and using an optimiser for the first time takes seconds.
+    """
+    torch.set_num_threads(1)
+    config = TrainConfig(ModelConfig(hidden_size=2, implementation="torch"), batch_size=1, num_steps=2, epochs=1)
+    Trainer(config, Corpus("warm-up", "abcabc", "abc")).advance(1)
 
 
 def load(run: Run) -> Trainer:

@@ -2,28 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from rnnviz.errors import InputError
 from rnnviz.model import LanguageModel
+from rnnviz.recording import Generation
 from rnnviz.text import Vocabulary
-
-
-@dataclass(frozen=True)
-class Generation:
-    """A continuation and what the model thought at each step.
-
-    `distributions` is (length, V): row i is what `text[len(prefix) + i]` was drawn from.
-    """
-
-    prefix: str
-    text: str
-    distributions: NDArray[np.float32]
 
 
 @torch.no_grad()

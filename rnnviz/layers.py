@@ -120,7 +120,7 @@ class TorchLayer(nn.Module):
             mask = torch.zeros_like(bias)
             if self.cell.inner_bias:
                 mask[-h:] = 1
-            bias.register_hook(lambda gradient, mask=mask: gradient * mask.to(gradient))  # type: ignore[no-untyped-call]
+            bias.register_hook(lambda gradient, mask=mask: gradient * mask.to(gradient))
 
     def _suffixes(self) -> tuple[str, ...]:
         return ("", "_reverse") if self.bidirectional else ("",)

@@ -101,7 +101,7 @@ class LanguageModel(nn.Module):
         """One forward and backward pass; leaves dL/dparameter in `.grad` and returns a detached state."""
         self.zero_grad(set_to_none=True)
         mean, loss, after = self.loss(X, Y, state)
-        mean.backward()  # type: ignore[no-untyped-call]
+        mean.backward()
         return loss, detach(after)
 
     def weights(self) -> dict[str, Tensor]:

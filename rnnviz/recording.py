@@ -1,4 +1,4 @@
-"""`Trace`: every signal of every layer and direction over a text, as arrays."""
+"""What looking inside gives: `Trace`, every signal over a text, and `Generation`, a text and its chances."""
 
 from __future__ import annotations
 
@@ -78,6 +78,18 @@ class Trace:
             activation=cast("Activation", about["activation"]),
             signals=signals,
         )
+
+
+@dataclass(frozen=True)
+class Generation:
+    """A continuation and what the model thought at each step.
+
+    `distributions` is (length, V): row i is what `text[len(prefix) + i]` was drawn from.
+    """
+
+    prefix: str
+    text: str
+    distributions: NDArray[np.float32]
 
 
 def order_by_similarity(values: Array) -> NDArray[np.intp]:

@@ -63,6 +63,20 @@ class Status:
     values: Mapping[str, Any] | None = None
 
 
+@dataclass(frozen=True)
+class Progress:
+    """What a task answers: where the run stands, and how long the task took in seconds."""
+
+    step: int
+    total_steps: int
+    seconds: float
+    failure: Status | None = None
+
+    @property
+    def finished(self) -> bool:
+        return self.failure is not None or self.step >= self.total_steps
+
+
 class Run:
     """A run's folder. Making the object reads nothing; `open` checks that there is a run."""
 
@@ -167,6 +181,10 @@ class Run:
         if lines:
             with (self.folder / "reports.jsonl").open("ab") as file:
                 file.write(lines.encode())
+
+    def last_change(self) -> float:
+        """When the run last told something, in seconds since the epoch."""
+        return max((self.folder / name).stat().st_mtime for name in ("reports.jsonl", "status.json"))
 
     def reports_size(self) -> int:
         return (self.folder / "reports.jsonl").stat().st_size

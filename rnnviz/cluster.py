@@ -1,0 +1,50 @@
+"""The embedded Dask cluster, in a process of its own that lives as long as its standard input.
+
+    python -m rnnviz.cluster --workers 2
+
+prints the scheduler's address, then waits. Whoever started it holds the other end of the pipe:
+when that process ends, however it ends, the pipe closes and the cluster goes with it. One worker
+process a core, one thread each, on the loopback address, without a dashboard.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+
+# A worker learns which modules to import before its first task: torch alone takes seconds.
+PRELOAD = "rnnviz.execution"
+
+
+def default_workers() -> int:
+    """One worker per core that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def main() -> None:
+    """Start the cluster, say where it is, and close it when standard input ends."""
+    parser = argparse.ArgumentParser(prog="python -m rnnviz.cluster", description=__doc__.splitlines()[0])
+    parser.add_argument("--workers", type=int, default=default_workers())
+    arguments = parser.parse_args()
+
+    import dask
+    from distributed import LocalCluster
+
+    dask.config.set({"distributed.scheduler.allowed-failures": 3, "distributed.worker.daemon": True})
+    with LocalCluster(
+        n_workers=arguments.workers,
+        threads_per_worker=1,
+        processes=True,
+        host="127.0.0.1",
+        dashboard_address=None,
+        preload=[PRELOAD],
+        silence_logs=logging.ERROR,
+    ) as cluster:
+        print(cluster.scheduler_address, flush=True)
+        sys.stdin.read()
+
+
+if __name__ == "__main__":
+    main()
