@@ -28,18 +28,18 @@ MAX_LIVE = 8
 class Execution:
     """A run and the trainer that stands where the run's reports end."""
 
-    def __init__(self, run: Run, trainer: Trainer, emitted: int, written: int) -> None:
+    def __init__(self, run: Run, trainer: Trainer, emitted: int = 0) -> None:
         self.run, self.trainer = run, trainer
         self.probe = run.config.probe or default_probe(run.corpus)
         self._emitted = emitted  # reports that the trainer has produced since the first step
-        self._written = written  # reports that stand in the file
+        self._written = run.count_reports()  # reports that stand in the file
         self._size = run.reports_size()
         self._checkpoint_at = self._recording_at = time.monotonic()
 
     @staticmethod
-    def start(config: TrainConfig, corpus: Corpus, run: Run) -> Execution:
+    def start(run: Run, trainer: Trainer) -> Execution:
         """Begin a new run: its first checkpoint and recording show the fresh weights."""
-        execution = Execution(run, Trainer(config, corpus), 0, 0)
+        execution = Execution(run, trainer)
         execution._keep()
         execution.save()
         return execution
@@ -47,17 +47,12 @@ class Execution:
     @staticmethod
     def resume(run: Run) -> Execution:
         """Go on from the latest checkpoint, or from the start where there is none yet."""
-        written = run.count_reports()
-        if not run.checkpoint_path().exists():
-            return Execution.start(run.config, run.corpus, run) if not written else Execution._replay(run, written)
         trainer = Trainer(run.config, run.corpus)
+        if not run.checkpoint_path().exists():
+            return Execution.start(run, trainer)
         checkpoint = run.load_checkpoint()
         trainer.restore(checkpoint)
-        return Execution(run, trainer, int(checkpoint.meta["reports"]), written)
-
-    @staticmethod
-    def _replay(run: Run, written: int) -> Execution:
-        return Execution(run, Trainer(run.config, run.corpus), 0, written)
+        return Execution(run, trainer, int(checkpoint.meta["reports"]))
 
     @property
     def is_current(self) -> bool:

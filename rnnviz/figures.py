@@ -1,0 +1,221 @@
+"""Pictures: arrays and reports in, Plotly figures out. No Streamlit, no torch.
+
+A figure carries no background and no font colour: the page it stands on gives both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+import plotly.graph_objects as go
+from numpy.typing import NDArray
+from plotly.subplots import make_subplots
+
+from rnnviz.i18n import Translate
+from rnnviz.recording import Trace, order_by_similarity
+from rnnviz.reports import EpochReport, StepReport
+from rnnviz.signals import SIGNALS, equation
+
+Order = Literal["similarity", "mean", "index"]
+# The measurements of a run have colours of their own, as its signals do.
+COLOURS = {
+    "training": "#3274B5",
+    "held_out": "#C8553D",
+    "before": "#B07D12",
+    "after": "#1B8A6B",
+    "reference": "#808890",
+}
+MAX_POINTS = 400
+MONOSPACE = "'Noto Sans Mono CJK SC', 'Sarasa Mono SC', ui-monospace, Menlo, Consolas, monospace"
+_SEQUENTIAL, _DIVERGING = "Cividis", "RdBu_r"
+
+
+def visible(text: str) -> list[str]:
+    """The characters of a text as they stand on an axis: a space is ␣, a line break ↵."""
+    return [{" ": "␣", "\n": "↵", "\t": "⇥"}.get(character, character) for character in text]
+
+
+def decimate(x: NDArray[Any], y: NDArray[Any], limit: int = MAX_POINTS) -> tuple[NDArray[Any], NDArray[Any]]:
+    """At most `limit` points of a line that look like all of them: each stretch's lowest and highest."""
+    if len(x) <= limit:
+        return x, y
+    keep: set[int] = {0, len(x) - 1}
+    for part in np.array_split(np.arange(len(x)), limit // 2 - 1):
+        keep |= {int(part[np.argmin(y[part])]), int(part[np.argmax(y[part])])}
+    chosen = np.array(sorted(keep))
+    return x[chosen], y[chosen]
+
+
+def perplexity_figure(
+    epochs: Sequence[EpochReport], vocab_size: int, total_epochs: int, translate: Translate = str
+) -> go.Figure:
+    """Perplexity against epoch on a log axis: training, held-out, and V, what a uniform guess gets."""
+    _ = translate
+    x = np.array([report.epoch for report in epochs], dtype=np.float64)
+    figure = go.Figure()
+    _reference(figure, vocab_size, total_epochs, _("uniform guess, V = {size:,}").format(size=vocab_size))
+    series = [(_("training"), "training", [r.perplexity for r in epochs])]
+    if any(report.held_out_perplexity is not None for report in epochs):
+        held_out = [np.nan if r.held_out_perplexity is None else r.held_out_perplexity for r in epochs]
+        series.append((_("held-out"), "held_out", held_out))
+    top = float(vocab_size)
+    for name, colour, values in series:
+        y = np.array(values, dtype=np.float64)
+        finite = np.isfinite(y)
+        top = max(top, float(y[finite].max(initial=1)))
+        _line(figure, x[finite], y[finite], name, COLOURS[colour], _("epoch %{x}: perplexity %{y:.3~g}"))
+    _layout(figure, _("epoch"), _("perplexity"), total_epochs, (1.0, top * 1.3))
+    return figure
+
+
+def gradient_norm_figure(
+    steps: Sequence[StepReport], theta: float, steps_per_epoch: int, total_epochs: int, translate: Translate = str
+) -> go.Figure:
+    """The global gradient norm of every step before and after clipping, and the line at theta."""
+    _ = translate
+    x = np.array([report.step for report in steps], dtype=np.float64) / steps_per_epoch
+    before = np.array([report.norm_before for report in steps])
+    after = np.array([report.norm_after for report in steps])
+    figure = go.Figure()
+    if theta:
+        _reference(figure, theta, total_epochs, _("threshold θ = {theta:g}").format(theta=theta))
+    for name, colour, y in ((_("before clipping"), "before", before), (_("after clipping"), "after", after)):
+        _line(figure, *decimate(x, y), name, COLOURS[colour], _("epoch %{x:.2f}: norm %{y:.3~g}"))
+    values = np.concatenate([before, after, [theta] if theta else []])
+    values = values[values > 0]
+    limits = (float(values.min()) / 1.5, float(values.max()) * 1.5) if len(values) else (0.001, 1.0)
+    _layout(figure, _("epoch"), _("gradient norm ‖g‖"), total_epochs, limits)
+    return figure
+
+
+def gates_figure(
+    trace: Trace,
+    name: str,
+    layer: int = 1,
+    direction: str = "forward",
+    order: Order = "similarity",
+    translate: Translate = str,
+) -> go.Figure:
+    """One signal as a heatmap: units down, the characters of the text across.
+
+    Gates are on a sequential scale fixed to [0, 1], states on a diverging one around 0, so that
+    two pictures compare. Raises KeyError where the trace has no such signal.
+    """
+    _ = translate
+    signal, values = SIGNALS[name], trace.signal(name, layer, direction)
+    units = unit_order(values, order)
+    characters = visible(trace.text)
+    hover = "<br>".join(
+        (
+            _("step %{x}"),
+            _("unit %{y}"),
+            f"{signal.symbol} = %{{z:.3f}}",
+            equation(trace.cell, name, trace.reset, trace.activation),
+        )
+    )
+    figure = go.Figure(
+        go.Heatmap(
+            z=np.ascontiguousarray(values.T[units]),
+            x=[f"{t + 1}  {character}" for t, character in enumerate(characters)],
+            y=[str(unit) for unit in units],
+            zmin=signal.low,
+            zmax=signal.high,
+            colorscale=_SEQUENTIAL if signal.is_gate else _DIVERGING,
+            hovertemplate=hover + "<extra></extra>",
+            colorbar={"thickness": 12, "outlinewidth": 0, "title": {"text": signal.symbol}, "nticks": 5},
+        )
+    )
+    figure.update_layout(
+        margin={"l": 46, "r": 8, "t": 8, "b": 36},
+        xaxis={
+            "type": "category",
+            "tickmode": "array",
+            "tickvals": list(range(len(characters))),
+            "ticktext": characters,
+            "tickangle": 0,
+            "tickfont": {"family": MONOSPACE, "size": 13},
+            "showgrid": False,
+            "title": {"text": _("character read at step t")},
+        },
+        yaxis={"type": "category", "showticklabels": False, "title": {"text": _("unit")}, "autorange": "reversed"},
+        meta={"characters": characters},
+    )
+    return figure
+
+
+def gates_page(trace: Trace) -> str:
+    """Every signal of a recording, one heatmap below the other, as an HTML page that needs no network."""
+    names = [key.split(".") for key in trace.signals]
+    figures = [gates_figure(trace, name, int(layer.removeprefix("layer")), d) for layer, d, name in names]
+    page = make_subplots(
+        rows=len(figures), cols=1, shared_xaxes=True, vertical_spacing=0.02, row_titles=[n for *_, n in names]
+    )
+    for row, figure in enumerate(figures, start=1):
+        page.add_trace(figure.data[0].update(showscale=False), row=row, col=1)
+    page.update_yaxes(showticklabels=False, autorange="reversed")
+    axis = figures[0].layout.xaxis
+    page.update_xaxes(tickvals=axis.tickvals, ticktext=axis.ticktext, tickangle=0)
+    page.update_layout(height=80 + 240 * len(figures), template="plotly_white", title_text=trace.cell.upper())
+    html: str = page.to_html(include_plotlyjs=True)
+    return html
+
+
+def unit_order(values: NDArray[np.float32], order: Order) -> NDArray[np.intp]:
+    """The units of (T, h) in the order in which a heatmap shows them."""
+    if order == "similarity":
+        return order_by_similarity(values)
+    if order == "mean":
+        return np.argsort(-values.mean(axis=0), kind="stable")
+    return np.arange(values.shape[1])
+
+
+def _line(figure: go.Figure, x: NDArray[Any], y: NDArray[Any], name: str, colour: str, hover: str) -> None:
+    mode = "lines+markers" if len(x) < 30 else "lines"
+    figure.add_scatter(
+        x=x,
+        y=y,
+        name=name,
+        mode=mode,
+        line={"color": colour, "width": 2.2},
+        marker={"size": 5},
+        hovertemplate=hover + "<extra>" + name + "</extra>",
+    )
+
+
+def _reference(figure: go.Figure, y: float, right: float, name: str) -> None:
+    """A dashed horizontal line from the left edge to the right one."""
+    figure.add_scatter(
+        x=[0, right],
+        y=[y, y],
+        name=name,
+        mode="lines",
+        line={"color": COLOURS["reference"], "width": 1.8, "dash": "dash"},
+        hoverinfo="skip",
+    )
+
+
+def _layout(figure: go.Figure, x: str, y: str, right: float, limits: tuple[float, float]) -> None:
+    figure.update_layout(
+        margin={"l": 56, "r": 12, "t": 8, "b": 40},
+        hovermode="closest",
+        showlegend=True,
+        legend={
+            "orientation": "h",
+            "x": 0,
+            "y": 1.02,
+            "xanchor": "left",
+            "yanchor": "bottom",
+            "itemsizing": "constant",
+        },
+        xaxis={"title": {"text": x}, "range": [0, right * 1.01], "zeroline": False},
+        yaxis={
+            "title": {"text": y},
+            "type": "log",
+            "range": [float(np.log10(limit)) for limit in limits],
+            "tickformat": ",~r",
+            "nticks": 6,
+            "zeroline": False,
+        },
+    )

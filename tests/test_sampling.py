@@ -1,0 +1,139 @@
+"""Random and sequential mini-batches, against the notes' two generators."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from rnnviz.errors import InputError
+from rnnviz.sampling import characters_needed, random_starts, sequential_starts, starts, window
+
+Batch = tuple[list[list[int]], list[list[int]]]
+
+sizes = st.tuples(st.integers(0, 120), st.integers(1, 7), st.integers(1, 9))
+
+
+def data_iter_random(corpus: list[int], batch_size: int, num_steps: int, order: list[int]) -> list[Batch]:
+    """The notes' data_iter_random with the shuffled example indices given; X and Y are (B, T)."""
+    epoch_size = ((len(corpus) - 1) // num_steps) // batch_size
+    batches = []
+    for i in range(epoch_size):
+        rows = order[i * batch_size : (i + 1) * batch_size]
+        X = [corpus[j * num_steps : j * num_steps + num_steps] for j in rows]
+        Y = [corpus[j * num_steps + 1 : j * num_steps + 1 + num_steps] for j in rows]
+        batches.append((X, Y))
+    return batches
+
+
+def data_iter_consecutive(corpus: list[int], batch_size: int, num_steps: int) -> list[Batch]:
+    """The notes' data_iter_consecutive; X and Y are (B, T)."""
+    batch_len = len(corpus) // batch_size
+    rows = [corpus[r * batch_len : (r + 1) * batch_len] for r in range(batch_size)]
+    batches = []
+    for i in range((batch_len - 1) // num_steps):
+        at = i * num_steps
+        X = [row[at : at + num_steps] for row in rows]
+        Y = [row[at + 1 : at + num_steps + 1] for row in rows]
+        batches.append((X, Y))
+    return batches
+
+
+def batches_of(ids: np.ndarray, begin: np.ndarray, T: int) -> list[Batch]:
+    """Our windows, turned from (T, B) to the notes' (B, T)."""
+    return [(X.T.tolist(), Y.T.tolist()) for X, Y in (window(ids, row, T) for row in begin)]
+
+
+@given(sizes)
+def test_sequential_windows_are_those_of_the_notes(size: tuple[int, int, int]) -> None:
+    """Every batch equals data_iter_consecutive's, for every length, also where none fits."""
+    length, B, T = size
+    ids = np.arange(length) * 10 + 3
+    assert batches_of(ids, sequential_starts(length, B, T), T) == data_iter_consecutive(ids.tolist(), B, T)
+
+
+@given(sizes, st.integers(0, 1000))
+def test_random_windows_are_those_of_the_notes(size: tuple[int, int, int], seed: int) -> None:
+    """Every batch equals data_iter_random's for the order drawn, which repeats no example."""
+    length, B, T = size
+    ids = np.arange(length) * 10 + 3
+    begin = random_starts(length, B, T, np.random.default_rng(seed))
+    assert (begin % T == 0).all()
+    order = (begin // T).flatten().tolist()
+    assert len(set(order)) == len(order)
+    assert set(order) <= set(range((length - 1) // T))
+    assert batches_of(ids, begin, T) == data_iter_random(ids.tolist(), B, T, order)
+
+
+@given(sizes, st.sampled_from(["sequential", "random"]))
+def test_y_is_x_shifted_by_one(size: tuple[int, int, int], sampling: str) -> None:
+    """On a text that counts up, every target is its input plus one, and time runs down the first axis."""
+    length, B, T = size
+    assume(length >= characters_needed(sampling, B, T))
+    for row in starts(sampling, length, B, T, np.random.default_rng(0)):
+        X, Y = window(np.arange(length), row, T)
+        assert X.shape == (T, B)
+        assert (X + 1 == Y).all()
+        assert (X[0] == row).all()
+        assert (np.diff(X, axis=0) == 1).all()
+
+
+@given(sizes)
+def test_sequential_batches_continue_row_by_row(size: tuple[int, int, int]) -> None:
+    """The state can be carried over: each row of a batch begins where that row of the one before stopped."""
+    length, B, T = size
+    begin = sequential_starts(length, B, T)
+    assert (begin[1:] == begin[:-1] + T).all()
+
+
+def test_the_picture_of_the_docstring() -> None:
+    """Twelve characters, two rows and three steps: one sequential batch follows, as row length 6 allows."""
+    ids = np.arange(12)
+    assert sequential_starts(12, 2, 3).tolist() == [[0, 6]]
+    assert sequential_starts(14, 2, 3).tolist() == [[0, 7], [3, 10]]
+    X, Y = window(ids, np.array([0, 6]), 3)
+    assert X.tolist() == [[0, 6], [1, 7], [2, 8]]
+    assert Y.tolist() == [[1, 7], [2, 8], [3, 9]]
+    assert sorted(random_starts(12, 3, 3, np.random.default_rng(0)).flatten().tolist()) == [0, 3, 6]
+
+
+def test_random_order_comes_from_the_generator_alone() -> None:
+    """The same seed gives the same order, another seed another, and NumPy's global state plays no part."""
+    np.random.seed(1)  # noqa: NPY002  the global state that must not matter
+    first = random_starts(500, 4, 5, np.random.default_rng(7))
+    np.random.seed(2)  # noqa: NPY002
+    assert (first == random_starts(500, 4, 5, np.random.default_rng(7))).all()
+    assert (first != random_starts(500, 4, 5, np.random.default_rng(8))).any()
+    generator = np.random.default_rng(7)
+    random_starts(500, 4, 5, generator)
+    assert (first != random_starts(500, 4, 5, generator)).any()
+
+
+def test_every_example_comes_first_about_as_often() -> None:
+    """The order is a fair shuffle: over 2,000 seeds each of five examples leads about 400 times."""
+    leads = [int(random_starts(11, 1, 2, np.random.default_rng(seed))[0, 0]) // 2 for seed in range(2000)]
+    counts = np.bincount(leads, minlength=5)
+    assert counts.min() > 400 - 5 * 18  # 18 is the standard deviation
+    assert counts.max() < 400 + 5 * 18
+
+
+@given(st.sampled_from(["sequential", "random"]), st.integers(1, 9), st.integers(1, 9))
+def test_characters_needed_is_exactly_the_least_length_that_works(sampling: str, B: int, T: int) -> None:
+    """One character fewer raises, and says the number; that number gives one batch."""
+    needed = characters_needed(sampling, B, T)
+    generator = np.random.default_rng(0)
+    assert starts(sampling, needed, B, T, generator).shape == (1, B)
+    for length in range(needed):
+        with pytest.raises(InputError, match=f"has {length:,} characters.*needs at least {needed:,}"):
+            starts(sampling, length, B, T, generator)
+
+
+@pytest.mark.parametrize("sampling", ["sequential", "random"])
+def test_starts_dispatches_on_the_name(sampling: str) -> None:
+    """The name chooses between the two kinds, with the generator handed on."""
+    expected = {
+        "sequential": sequential_starts(103, 3, 4),
+        "random": random_starts(103, 3, 4, np.random.default_rng(5)),
+    }[sampling]
+    assert (starts(sampling, 103, 3, 4, np.random.default_rng(5)) == expected).all()
