@@ -249,11 +249,11 @@ def generate(
     from rnnviz.execution import load
     from rnnviz.generation import generate as write
 
-    trainer = load(opened)
+    prefixes = opened.config.prefixes or text.default_prefixes(opened.corpus)
     written = write(
-        trainer.model,
-        trainer.corpus.vocabulary,
-        trainer.prefixes[0] if prefix is None else prefix,
+        load(opened),
+        opened.corpus.vocabulary,
+        prefixes[0] if prefix is None else prefix,
         length,
         temperature=temperature,
         top_k=top_k,
@@ -287,8 +287,7 @@ def gates(
     from rnnviz.figures import gates_page
     from rnnviz.probes import trace
 
-    trainer = load(opened)
-    recorded = trace(trainer.model, trainer.corpus.vocabulary, passage)
+    recorded = trace(load(opened), opened.corpus.vocabulary, passage)
     if form is _Format.HTML:
         data = gates_page(recorded).encode()
     elif form is _Format.NPZ:

@@ -13,6 +13,7 @@ import argparse
 import logging
 import os
 import sys
+import warnings
 
 # A worker learns which modules to import before its first task: torch alone takes seconds.
 PRELOAD = "rnnviz.execution"
@@ -32,7 +33,10 @@ def main() -> None:
     import dask
     from distributed import LocalCluster
 
-    dask.config.set({"distributed.scheduler.allowed-failures": 3, "distributed.worker.daemon": True})
+    warnings.filterwarnings("ignore", "Port 8787 is already in use")  # two apps on one machine
+    # Without a dashboard Dask still answers HTTP on loopback; with no routes there is nothing to ask.
+    dask.config.set({"distributed.scheduler.http.routes": [], "distributed.worker.http.routes": []})
+    dask.config.set({"distributed.scheduler.allowed-failures": 3})
     with LocalCluster(
         n_workers=arguments.workers,
         threads_per_worker=1,

@@ -36,7 +36,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "predict_length": (1, 2000),
 }
 MAX_PARAMETERS = 50_000_000
-_CHOICES: dict[str, tuple[str, ...]] = {
+CHOICES: dict[str, tuple[str, ...]] = {
     "cell": get_args(CellName),
     "activation": get_args(Activation),
     "reset": get_args(Reset),
@@ -52,12 +52,12 @@ def _check(config: Any) -> None:
     """Raises InputError for the first field outside its range or its choices."""
     for item in fields(config):
         value = getattr(config, item.name)
-        if item.name in _CHOICES and value not in _CHOICES[item.name]:
+        if item.name in CHOICES and value not in CHOICES[item.name]:
             raise InputError(
                 "{name} is {value}; allowed: {allowed}",
                 name=item.name,
                 value=value,
-                allowed=", ".join(_CHOICES[item.name]),
+                allowed=", ".join(CHOICES[item.name]),
             )
         if item.name in RANGES and value is not None:
             low, high = RANGES[item.name]
@@ -193,7 +193,7 @@ def _presets() -> tuple[Preset, ...]:
                 batch_size=16,
                 num_steps=25,
                 epochs=60,
-                clip=1.0,
+                clip=0.3,
                 predict_every=10,
             ),
         ),

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
+from dataclasses import replace
 
 import torch
 
 from rnnviz import generation, probes
 from rnnviz.config import ModelConfig, TrainConfig
+from rnnviz.errors import InputError
+from rnnviz.model import LanguageModel
 from rnnviz.recording import Generation, Trace
 from rnnviz.reports import Report
-from rnnviz.runs import Progress, Run, Status, is_milestone
+from rnnviz.runs import LATEST, Progress, Run, Status, is_milestone
 from rnnviz.text import Corpus, default_probe
 from rnnviz.training import Trainer
 
@@ -66,7 +69,7 @@ class Execution:
             reports = self.trainer.advance(1)
             fresh += reports[max(0, self._written - self._emitted) :]
             self._emitted += len(reports)
-            if is_milestone(self.trainer.step) and self.trainer.failure is None:
+            if is_milestone(self.trainer.step) or self.trainer.finished:
                 self._keep()
         self.run.append(fresh)
         self._written = max(self._written, self._emitted)
@@ -92,15 +95,14 @@ class Execution:
     def trace(self, text: str) -> Trace:
         return probes.trace(self.trainer.model, self.trainer.corpus.vocabulary, text)
 
-    def _save_checkpoint(self, name: str | int = "latest") -> None:
+    def _save_checkpoint(self) -> None:
         checkpoint = self.trainer.checkpoint()
-        self.run.save_checkpoint(
-            type(checkpoint)(checkpoint.arrays, {**checkpoint.meta, "reports": self._emitted}), name
-        )
+        self.run.save_checkpoint(replace(checkpoint, meta={**checkpoint.meta, "reports": self._emitted}))
         self._checkpoint_at = time.monotonic()
 
     def _keep(self) -> None:
-        self._save_checkpoint(self.trainer.step)
+        """Keep this step's weights and recording, to look back at."""
+        self.run.save_checkpoint(self.trainer.checkpoint().only_weights(), self.trainer.step)
         self.run.save_recording(self.trace(self.probe), self.trainer.step)
 
 
@@ -168,11 +170,18 @@ def dask_setup(worker: object) -> None:
     Trainer(config, Corpus("warm-up", "abcabc", "abc")).advance(1)
 
 
-def load(run: Run) -> Trainer:
-    """A run's trainer at its latest checkpoint, to look at: nothing is written.
+def load(run: Run, name: str | int = LATEST) -> LanguageModel:
+    """A run's model at one of its checkpoints, to look at: nothing is written.
 
-    Raises InputError where the run has no checkpoint or a damaged one.
+    Raises InputError where the run has no such checkpoint or a damaged one.
     """
-    trainer = Trainer(run.config, run.corpus)
-    trainer.restore(run.load_checkpoint())
-    return trainer
+    steps = run.checkpoint_steps()
+    if name == LATEST and not run.checkpoint_path().exists() and steps:
+        name = steps[-1]
+    weights = run.load_checkpoint(name).weights()
+    model = LanguageModel(run.config.model, len(run.corpus.vocabulary))
+    try:
+        model.load_weights({key: torch.from_numpy(value) for key, value in weights.items()})
+    except (KeyError, RuntimeError) as error:
+        raise InputError("the checkpoint does not fit this configuration: {reason}", reason=error) from error
+    return model

@@ -55,7 +55,7 @@ def perplexity_figure(
     _ = translate
     x = np.array([report.epoch for report in epochs], dtype=np.float64)
     figure = go.Figure()
-    _reference(figure, vocab_size, total_epochs, _("uniform guess, V = {size:,}").format(size=vocab_size))
+    _reference(figure, vocab_size, total_epochs, _("uniform, V = {size:,}").format(size=vocab_size))
     series = [(_("training"), "training", [r.perplexity for r in epochs])]
     if any(report.held_out_perplexity is not None for report in epochs):
         held_out = [np.nan if r.held_out_perplexity is None else r.held_out_perplexity for r in epochs]
@@ -80,9 +80,10 @@ def gradient_norm_figure(
     after = np.array([report.norm_after for report in steps])
     figure = go.Figure()
     if theta:
-        _reference(figure, theta, total_epochs, _("threshold θ = {theta:g}").format(theta=theta))
-    for name, colour, y in ((_("before clipping"), "before", before), (_("after clipping"), "after", after)):
-        _line(figure, *decimate(x, y), name, COLOURS[colour], _("epoch %{x:.2f}: norm %{y:.3~g}"))
+        _reference(figure, theta, total_epochs, _("θ = {theta:g}").format(theta=theta))
+    for name, colour, y, width in ((_("before"), "before", before, 3.6), (_("after"), "after", after, 1.6)):
+        # where nothing was clipped, the thin line lies on the thick one
+        _line(figure, *decimate(x, y), name, COLOURS[colour], _("epoch %{x:.2f}: norm %{y:.3~g}"), width)
     values = np.concatenate([before, after, [theta] if theta else []])
     values = values[values > 0]
     limits = (float(values.min()) / 1.5, float(values.max()) * 1.5) if len(values) else (0.001, 1.0)
@@ -137,9 +138,16 @@ def gates_figure(
             "tickangle": 0,
             "tickfont": {"family": MONOSPACE, "size": 13},
             "showgrid": False,
+            "ticks": "",
             "title": {"text": _("character read at step t")},
         },
-        yaxis={"type": "category", "showticklabels": False, "title": {"text": _("unit")}, "autorange": "reversed"},
+        yaxis={
+            "type": "category",
+            "showticklabels": False,
+            "ticks": "",
+            "title": {"text": _("unit")},
+            "autorange": "reversed",
+        },
         meta={"characters": characters},
     )
     return figure
@@ -171,14 +179,16 @@ def unit_order(values: NDArray[np.float32], order: Order) -> NDArray[np.intp]:
     return np.arange(values.shape[1])
 
 
-def _line(figure: go.Figure, x: NDArray[Any], y: NDArray[Any], name: str, colour: str, hover: str) -> None:
+def _line(
+    figure: go.Figure, x: NDArray[Any], y: NDArray[Any], name: str, colour: str, hover: str, width: float = 2.2
+) -> None:
     mode = "lines+markers" if len(x) < 30 else "lines"
     figure.add_scatter(
         x=x,
         y=y,
         name=name,
         mode=mode,
-        line={"color": colour, "width": 2.2},
+        line={"color": colour, "width": width},
         marker={"size": 5},
         hovertemplate=hover + "<extra>" + name + "</extra>",
     )

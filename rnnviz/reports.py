@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -101,6 +103,21 @@ def from_json(values: Mapping[str, Any]) -> Report:
     return report
 
 
+_COLUMNS = (
+    "kind", "step", "epoch", "loss", "characters", "perplexity", "held_out_perplexity", "known_share",
+    "norm_before", "norm_after", "characters_per_second", "seconds",
+)  # fmt: skip
+
+
+def to_csv(reports: Iterable[Report]) -> str:
+    """Steps and epochs as comma-separated values, a row a report; what a report lacks stays empty."""
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, _COLUMNS, restval="", extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows(to_json(r) for r in reports if isinstance(r, StepReport | EpochReport))
+    return buffer.getvalue()
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """All that a run needs to go on exactly: named arrays, and numbers that JSON can hold.
@@ -115,3 +132,7 @@ class Checkpoint:
     def weights(self) -> dict[str, NDArray[np.floating[Any]]]:
         prefix = "weights."
         return {name.removeprefix(prefix): a for name, a in self.arrays.items() if name.startswith(prefix)}
+
+    def only_weights(self) -> Checkpoint:
+        """What it takes to look at the model, and not to train on: a third of the size with Adam."""
+        return Checkpoint({f"weights.{name}": a for name, a in self.weights().items()}, self.meta)

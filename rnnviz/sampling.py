@@ -29,28 +29,15 @@ def characters_needed(sampling: Sampling, batch_size: int, num_steps: int) -> in
     return B * (T + 1) if sampling == "sequential" else B * T + 1
 
 
-def sequential_starts(length: int, batch_size: int, num_steps: int) -> Indices:
-    """Start positions (batches, B) of sequential sampling over a text of `length` characters."""
-    B, T = batch_size, num_steps
-    row_length = length // B
-    batches = max((row_length - 1) // T, 0)
-    return np.arange(batches)[:, None] * T + np.arange(B)[None, :] * row_length
+def starts_per_epoch(sampling: Sampling, length: int, batch_size: int, num_steps: int) -> int:
+    """How many mini-batches, and so training steps, an epoch has; 0 where the text is too short for one."""
+    if sampling == "sequential":
+        return max((length // batch_size - 1) // num_steps, 0)
+    return max((length - 1) // num_steps, 0) // batch_size
 
 
-def random_starts(length: int, batch_size: int, num_steps: int, generator: np.random.Generator) -> Indices:
-    """Start positions (batches, B) of random sampling; the order comes from `generator`."""
-    B, T = batch_size, num_steps
-    examples = max((length - 1) // T, 0)
-    batches = examples // B
-    order = generator.permutation(examples)
-    return order[: batches * B].reshape(batches, B) * T
-
-
-def starts(sampling: Sampling, length: int, batch_size: int, num_steps: int, generator: np.random.Generator) -> Indices:
-    """Start positions of one epoch, of shape (batches, B).
-
-    Raises InputError where the text is too short for one batch, and says what would do.
-    """
+def check_length(sampling: Sampling, length: int, batch_size: int, num_steps: int) -> None:
+    """Raises InputError where a text is too short for one batch, and says what would do."""
     needed = characters_needed(sampling, batch_size, num_steps)
     if length < needed:
         raise InputError(
@@ -61,6 +48,29 @@ def starts(sampling: Sampling, length: int, batch_size: int, num_steps: int, gen
             num_steps=num_steps,
             needed=needed,
         )
+
+
+def sequential_starts(length: int, batch_size: int, num_steps: int) -> Indices:
+    """Start positions (batches, B) of sequential sampling over a text of `length` characters."""
+    B, T = batch_size, num_steps
+    batches = starts_per_epoch("sequential", length, B, T)
+    return np.arange(batches)[:, None] * T + np.arange(B)[None, :] * (length // B)
+
+
+def random_starts(length: int, batch_size: int, num_steps: int, generator: np.random.Generator) -> Indices:
+    """Start positions (batches, B) of random sampling; the order comes from `generator`."""
+    B, T = batch_size, num_steps
+    batches = starts_per_epoch("random", length, B, T)
+    order = generator.permutation(max((length - 1) // T, 0))
+    return order[: batches * B].reshape(batches, B) * T
+
+
+def starts(sampling: Sampling, length: int, batch_size: int, num_steps: int, generator: np.random.Generator) -> Indices:
+    """Start positions of one epoch, of shape (batches, B).
+
+    Raises InputError where the text is too short for one batch.
+    """
+    check_length(sampling, length, batch_size, num_steps)
     if sampling == "sequential":
         return sequential_starts(length, batch_size, num_steps)
     return random_starts(length, batch_size, num_steps, generator)

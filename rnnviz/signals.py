@@ -5,6 +5,7 @@ No torch here: pages and figures read this table in a process that never imports
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -71,7 +72,7 @@ EQUATIONS: dict[tuple[CellName, str], str] = {
     ("lstm", "C"): "Cₜ = Fₜ ⊙ Cₜ₋₁ + Iₜ ⊙ C̃ₜ",
     ("lstm", "H"): "Hₜ = Oₜ ⊙ tanh(Cₜ)",
 }
-_RESET_AFTER = "H̃ₜ = tanh(Xₜ W_xh + b_h + Rₜ ⊙ (Hₜ₋₁ W_hh + b_hh))"
+_RESET_AFTER = "H̃ₜ = tanh(Xₜ W_xh + b_h + Rₜ ⊙ (Hₜ₋₁ W_hh + b_hn))"
 
 
 def equation(cell: CellName, name: str, reset: Reset = "before", activation: Activation = "tanh") -> str:
@@ -83,3 +84,22 @@ def equation(cell: CellName, name: str, reset: Reset = "before", activation: Act
         return _RESET_AFTER
     text = EQUATIONS[cell, name]
     return text.replace("φ", "ReLU" if activation == "relu" else "tanh") if cell == "rnn" else text
+
+
+_LATEX = {
+    "H̃": r"\tilde{H}",
+    "C̃": r"\tilde{C}",
+    "⊙": r"\odot",
+    "σ": r"\sigma",
+    "tanh": r"\tanh",
+    "ReLU": r"\mathrm{ReLU}",
+}
+
+
+def latex(cell: CellName, name: str, reset: Reset = "before", activation: Activation = "tanh") -> str:
+    """The same equation in LaTeX."""
+    text = equation(cell, name, reset, activation)
+    for sign, command in _LATEX.items():
+        text = text.replace(sign, command)
+    text = text.replace("ₜ₋₁", "_{t-1}").replace("ₜ", "_t").replace("−", "-")
+    return re.sub(r"([Wb])_(\w+)", r"\1_{\2}", text)

@@ -208,11 +208,11 @@ class Trainer:
         self.failure = FailureReport(
             self.step,
             epoch + 1,
-            "{what} became {value} in step {step} (epoch {epoch}): the training diverged. "
+            "the training diverged: in step {step} (epoch {epoch}) {symbol} = {value}. "
             "The weights from the end of epoch {kept} are kept. "
             "Lower the learning rate ({learning_rate:g}) or the clipping threshold ({clip:g}; 0 is off)",
             {
-                "what": "the gradient norm" if math.isfinite(loss.nats) else "the loss",
+                "symbol": "‖g‖" if math.isfinite(loss.nats) else "L",
                 "value": str(norm if math.isfinite(loss.nats) else loss.nats),
                 "step": self.step + 1,
                 "epoch": epoch + 1,

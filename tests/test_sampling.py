@@ -8,7 +8,15 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from rnnviz.errors import InputError
-from rnnviz.sampling import characters_needed, random_starts, sequential_starts, starts, window
+from rnnviz.sampling import (
+    characters_needed,
+    check_length,
+    random_starts,
+    sequential_starts,
+    starts,
+    starts_per_epoch,
+    window,
+)
 
 Batch = tuple[list[list[int]], list[list[int]]]
 
@@ -100,9 +108,9 @@ def test_the_picture_of_the_docstring() -> None:
 
 def test_random_order_comes_from_the_generator_alone() -> None:
     """The same seed gives the same order, another seed another, and NumPy's global state plays no part."""
-    np.random.seed(1)  # noqa: NPY002  the global state that must not matter
+    np.random.seed(1)
     first = random_starts(500, 4, 5, np.random.default_rng(7))
-    np.random.seed(2)  # noqa: NPY002
+    np.random.seed(2)
     assert (first == random_starts(500, 4, 5, np.random.default_rng(7))).all()
     assert (first != random_starts(500, 4, 5, np.random.default_rng(8))).any()
     generator = np.random.default_rng(7)
@@ -137,3 +145,22 @@ def test_starts_dispatches_on_the_name(sampling: str) -> None:
         "random": random_starts(103, 3, 4, np.random.default_rng(5)),
     }[sampling]
     assert (starts(sampling, 103, 3, 4, np.random.default_rng(5)) == expected).all()
+
+
+@given(sizes, st.sampled_from(["sequential", "random"]))
+def test_starts_per_epoch_counts_the_mini_batches_without_making_them(
+    size: tuple[int, int, int], sampling: str
+) -> None:
+    """As many as the notes' generators yield; none exactly where `check_length` refuses the text."""
+    length, B, T = size
+    corpus = list(range(length))
+    yielded = {
+        "sequential": data_iter_consecutive(corpus, B, T),
+        "random": data_iter_random(corpus, B, T, list(range(length))),
+    }[sampling]
+    assert starts_per_epoch(sampling, length, B, T) == len(yielded)
+    if yielded:
+        check_length(sampling, length, B, T)
+    else:
+        with pytest.raises(InputError, match="needs at least"):
+            check_length(sampling, length, B, T)

@@ -9,7 +9,7 @@ import pytest
 
 from rnnviz.cells import cell_of
 from rnnviz.config import ModelConfig
-from rnnviz.signals import CELL_SIGNALS, EQUATIONS, SIGNALS, equation
+from rnnviz.signals import CELL_SIGNALS, EQUATIONS, SIGNALS, equation, latex
 
 PAGES = {"white": "#FFFFFF", "dark": "#0E1117"}
 # Machado, Oliveira and Fernandes (2009), severity 1, applied to linear RGB.
@@ -124,3 +124,14 @@ def test_gates_alone_live_between_zero_and_one() -> None:
     assert {name for name, signal in SIGNALS.items() if signal.is_gate} == set("RZIFO")
     assert all((s.low, s.high) == (0, 1) for s in SIGNALS.values() if s.is_gate)
     assert all(s.low == -s.high < 0 for s in SIGNALS.values() if not s.is_gate)
+
+
+def test_latex_says_the_same_in_commands() -> None:
+    """Subscripts, accents and Greek letters become commands; no sign is left that LaTeX does not know."""
+    assert latex("gru", "Z") == r"Z_t = \sigma(X_t W_{xz} + H_{t-1} W_{hz} + b_{z})"
+    assert latex("gru", "H") == r"H_t = Z_t \odot H_{t-1} + (1 - Z_t) \odot \tilde{H}_t"
+    assert latex("lstm", "C") == r"C_t = F_t \odot C_{t-1} + I_t \odot \tilde{C}_t"
+    assert latex("rnn", "H", activation="relu") == r"H_t = \mathrm{ReLU}(X_t W_{xh} + H_{t-1} W_{hh} + b_{h})"
+    after = latex("gru", "H_tilde", reset="after")
+    assert after == r"\tilde{H}_t = \tanh(X_t W_{xh} + b_{h} + R_t \odot (H_{t-1} W_{hh} + b_{hn}))"
+    assert all(latex(cell, name).isascii() for cell, name in EQUATIONS)

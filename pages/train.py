@@ -1,0 +1,32 @@
+"""Train: choose a text and a model, press the button, and watch it learn."""
+
+import streamlit as st
+
+from rnnviz import ui
+from rnnviz.engine import LIVE
+from rnnviz.runs import Run
+
+frame = ui.open_page("train")
+_ = frame.translate
+engine = ui.engine()  # its workers start while the visitor reads
+
+st.markdown(frame.lesson("idea"))
+run = ui.chosen_run(frame)
+live = run is not None and engine.view(run.id).status.state in LIVE
+
+with st.container(border=True):
+    config = ui.training_form(frame)
+    corpus = ui.chosen_corpus(frame, config) if config else None
+    ui.training_buttons(frame, config, corpus, run)
+
+if run is None:
+    st.caption(frame.lesson("example"))
+ui.show_run(frame, run or Run.open(ui.EXAMPLE), live=live)
+ui.show_downloads(frame, run or Run.open(ui.EXAMPLE))
+
+st.subheader(_("What to try"))
+st.markdown(frame.lesson("try"))
+with st.expander(_("What the curves mean")):
+    st.markdown(frame.lesson("curves"))
+with st.expander(_("In code")):
+    st.markdown(frame.lesson("code"))

@@ -1,0 +1,155 @@
+// A Plotly chart that is updated in place: no flicker, and zoom and hover survive.
+//
+// `data.figure` is a figure as Plotly's JSON, in which live.py has packed each heatmap's `z` into
+// 16-bit steps. `data.plotly` is the address of plotly.js, loaded once a page. Colours and fonts
+// come from Streamlit's theme, read at every drawing. The text of users reaches Plotly as axis
+// labels only, one character each.
+
+const charts = new WeakMap();
+let loading = null;
+
+function loadPlotly(address) {
+  loading ??= new Promise((resolve, reject) => {
+    const script = document.createElement("script");
+    script.src = address;
+    script.onload = () => resolve(window.Plotly);
+    script.onerror = () => reject(new Error("plotly.js could not be loaded from " + address));
+    document.head.appendChild(script);
+  });
+  return loading;
+}
+
+function unpack(packed) {
+  const bytes = Uint8Array.from(atob(packed.data), (c) => c.charCodeAt(0));
+  const steps = new Uint16Array(bytes.buffer);
+  const scale = (packed.high - packed.low) / 65535;
+  const [rows, columns] = packed.shape;
+  return Array.from({ length: rows }, (_, i) =>
+    Float32Array.from(steps.subarray(i * columns, (i + 1) * columns), (v) => packed.low + v * scale)
+  );
+}
+
+function themed(layout, host) {
+  const style = getComputedStyle(host);
+  const read = (name, otherwise) => style.getPropertyValue("--st-" + name).trim() || otherwise;
+  const grid = read("border-color", "rgba(128,128,128,0.25)");
+  const axis = { gridcolor: grid, linecolor: grid, zerolinecolor: grid, ...{ automargin: true } };
+  const withAxis = (own) => ({ ...axis, ...own });
+  return {
+    ...layout,
+    paper_bgcolor: "rgba(0,0,0,0)",
+    plot_bgcolor: "rgba(0,0,0,0)",
+    font: { family: read("font", "sans-serif"), color: read("text-color", "#31333f"), size: 13 },
+    hoverlabel: {
+      bgcolor: read("background-color", "#fff"),
+      bordercolor: grid,
+      font: { family: read("font", "sans-serif"), color: read("text-color", "#31333f"), size: 13 },
+      align: "left",
+    },
+    xaxis: withAxis(layout.xaxis),
+    yaxis: withAxis(layout.yaxis),
+    uirevision: layout.meta?.revision ?? "kept",
+    autosize: true,
+    template: undefined,
+  };
+}
+
+// As many of the characters below a heatmap as fit side by side: every one, every second, …
+function thinned(layout, width) {
+  const characters = layout.meta?.characters;
+  if (!characters) return layout;
+  const room = Math.max(width - 130, 60);
+  const every = Math.max(1, Math.ceil((characters.length * 14) / room));
+  const positions = characters.map((_, t) => t).filter((t) => t % every === 0);
+  return {
+    ...layout,
+    xaxis: { ...layout.xaxis, tickvals: positions, ticktext: positions.map((t) => characters[t]) },
+  };
+}
+
+// Drawing closes the hover box; moving the pointer where it already is opens it again.
+function restoreHover(chart) {
+  const { pointer, plot } = chart;
+  if (!pointer) return;
+  const under = document.elementFromPoint(pointer.x, pointer.y);
+  if (under && plot.contains(under)) {
+    under.dispatchEvent(new MouseEvent("mousemove", { clientX: pointer.x, clientY: pointer.y, bubbles: true }));
+  }
+}
+
+async function draw(chart) {
+  if (chart.drawing) return; // the drawing under way picks up the newest figure when it ends
+  chart.drawing = true;
+  try {
+    const Plotly = await loadPlotly(chart.address);
+    while (chart.pending && chart.plot.isConnected) {
+      const figure = chart.pending;
+      chart.pending = null;
+      const layout = thinned(themed(figure.layout, chart.plot), chart.plot.clientWidth);
+      await Plotly.react(chart.plot, figure.data, layout, {
+        displaylogo: false,
+        responsive: true,
+        modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
+        toImageButtonOptions: { format: "png", scale: 2, filename: chart.name },
+      });
+      chart.drawn = figure;
+      chart.plot.dataset.drawings = String(Number(chart.plot.dataset.drawings ?? 0) + 1);
+      restoreHover(chart);
+    }
+  } catch (error) {
+    chart.plot.textContent = String(error.message ?? error);
+  } finally {
+    chart.drawing = false;
+  }
+}
+
+function create(parent) {
+  const plot = parent.querySelector(".live-chart");
+  const chart = { plot, pending: null, drawn: null, drawing: false, pointer: null };
+  plot.addEventListener("mousemove", (event) => {
+    if (event.isTrusted) chart.pointer = { x: event.clientX, y: event.clientY };
+  });
+  plot.addEventListener("mouseleave", () => (chart.pointer = null));
+  const redraw = () => {
+    if (chart.drawn && !chart.pending) chart.pending = chart.drawn;
+    draw(chart);
+  };
+  chart.resize = new ResizeObserver(() => {
+    if (chart.width !== plot.clientWidth) {
+      chart.width = plot.clientWidth;
+      redraw();
+    }
+  });
+  chart.resize.observe(plot);
+  // A change of theme changes the variables, not the data.
+  chart.colours = setInterval(() => {
+    const colour = getComputedStyle(plot).getPropertyValue("--st-text-color");
+    if (chart.colour !== undefined && chart.colour !== colour) redraw();
+    chart.colour = colour;
+  }, 500);
+  return chart;
+}
+
+export default function ({ data, parentElement }) {
+  let chart = charts.get(parentElement);
+  if (!chart) {
+    chart = create(parentElement);
+    charts.set(parentElement, chart);
+  }
+  const figure = JSON.parse(data.figure);
+  for (const trace of figure.data) {
+    if (trace.z?.packed) trace.z = unpack(trace.z.packed);
+  }
+  chart.address = data.plotly;
+  chart.name = data.name;
+  chart.plot.style.height = data.height + "px";
+  chart.plot.setAttribute("aria-label", data.description);
+  chart.pending = figure;
+  draw(chart);
+  return () => {
+    chart.resize.disconnect();
+    clearInterval(chart.colours);
+    window.Plotly?.purge(chart.plot);
+    charts.delete(parentElement);
+  };
+}

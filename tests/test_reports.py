@@ -1,0 +1,173 @@
+"""Reports: values that survive a line of JSON."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rnnviz.reports import (
+    Checkpoint,
+    EpochReport,
+    FailureReport,
+    PredictionReport,
+    Report,
+    StepReport,
+    from_json,
+    to_csv,
+    to_json,
+)
+
+STEP = StepReport(7, 2, 1.2345678901234567, 1120, 0.75, 0.01, {"layer1.forward.W_xz": 0.1, "W_hq": 1 / 3})
+EPOCH = EpochReport(8, 2, 3.5, 9.25, 0.875, 0.75, 0.01, 12345.678, 1.9)
+PREDICTION = PredictionReport(8, 2, "分开", "分开 我想要\n这样")
+FAILURE = FailureReport(9, 3, "{what} became {value} in step {step}", {"what": "the loss", "value": "nan", "step": 10})
+
+
+def through_json(report: Report) -> Report:
+    """As a line of reports.jsonl, which strict JSON readers can read as well."""
+    line = json.dumps(to_json(report), allow_nan=False)
+    assert "\n" not in line
+    return from_json(json.loads(line))
+
+
+@pytest.mark.parametrize("report", [STEP, EPOCH, PREDICTION, FAILURE], ids=lambda r: type(r).__name__)
+def test_every_kind_of_report_survives_json(report: Report) -> None:
+    """Of the same kind, with the same values, times included."""
+    back = through_json(report)
+    assert type(back) is type(report)
+    assert dataclasses.asdict(back) == dataclasses.asdict(report)
+
+
+finite = st.floats(allow_nan=False, allow_infinity=False)
+perplexities = st.floats(1, allow_nan=False)
+
+
+@given(
+    st.builds(
+        StepReport,
+        step=st.integers(0),
+        epoch=st.integers(0),
+        loss=finite,
+        characters=st.integers(0),
+        norm_before=finite,
+        norm_after=finite,
+        norms=st.dictionaries(st.text(), finite),
+    )
+)
+def test_any_step_report_survives_json(report: StepReport) -> None:
+    """Floats come back bit for bit, names whatever they are."""
+    assert through_json(report) == report
+
+
+@given(
+    st.builds(
+        EpochReport,
+        step=st.integers(0),
+        epoch=st.integers(0),
+        perplexity=perplexities,
+        held_out_perplexity=perplexities,
+        known_share=st.floats(0, 1, exclude_min=True),
+        norm_before=finite,
+        norm_after=finite,
+        characters_per_second=finite,
+        seconds=finite,
+    )
+)
+def test_any_epoch_report_survives_json(report: EpochReport) -> None:
+    """Also with infinite perplexities, which JSON does not have."""
+    back = through_json(report)
+    assert back == report
+    assert (back.seconds, back.characters_per_second) == (report.seconds, report.characters_per_second)
+
+
+def test_infinite_perplexities_are_not_confused_with_absent_ones() -> None:
+    """Infinity comes back as infinity; where nothing was held out, None comes back as None."""
+    infinite = replace(EPOCH, perplexity=math.inf, held_out_perplexity=math.inf)
+    assert to_json(infinite)["perplexity"] is None
+    assert through_json(infinite) == infinite
+    absent = replace(EPOCH, perplexity=math.inf, held_out_perplexity=None, known_share=None)
+    assert through_json(absent) == absent
+
+
+def test_a_held_out_part_without_known_characters_has_no_perplexity_also_after_json() -> None:
+    """A share of 0 means that nothing was scored, not that the score was infinitely bad."""
+    nothing_known = replace(EPOCH, held_out_perplexity=None, known_share=0.0)
+    assert through_json(nothing_known) == nothing_known
+
+
+def test_equality_ignores_times() -> None:
+    """The same run on a faster machine gives equal reports; any other difference counts."""
+    assert replace(EPOCH, seconds=99.0, characters_per_second=1.0) == EPOCH
+    for name in ("step", "epoch", "perplexity", "held_out_perplexity", "known_share", "norm_before", "norm_after"):
+        assert replace(EPOCH, **{name: 0.5}) != EPOCH
+
+
+def test_reports_are_frozen() -> None:
+    """What happened does not change."""
+    for report in (STEP, EPOCH, PREDICTION, FAILURE):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            report.step = 1
+
+
+def test_the_reason_of_a_failure_fills_in_its_values() -> None:
+    """Message and values stand apart for translation, and together for reading."""
+    assert FAILURE.reason == "the loss became nan in step 10"
+    assert through_json(FAILURE).reason == FAILURE.reason
+
+
+@pytest.mark.parametrize("kind", ["step", "epoch", "prediction", "failure"])
+def test_json_names_the_kind(kind: str) -> None:
+    """A reader in another language can tell the lines apart."""
+    kinds = {to_json(r)["kind"] for r in (STEP, EPOCH, PREDICTION, FAILURE)}
+    assert kind in kinds
+    assert len(kinds) == 4
+
+
+@pytest.mark.parametrize(
+    "values", [{}, {"kind": "song"}, {"kind": "step"}, {"kind": "prediction", "extra": 1}], ids=str
+)
+def test_what_is_no_report_is_refused(values: dict[str, object]) -> None:
+    """An unknown kind or a missing or an unknown field is a KeyError or a TypeError."""
+    with pytest.raises((KeyError, TypeError)):
+        from_json(values)
+
+
+def test_checkpoint_weights_are_its_arrays_without_the_prefix() -> None:
+    """The optimiser's memory and the carried state are not weights."""
+    arrays = {name: np.full(2, i) for i, name in enumerate(("weights.W_hq", "weights.layer1.forward.b_z", "state.0.0"))}
+    weights = Checkpoint(arrays | {"optimizer.0.step": np.zeros(1)}, {"step": 1}).weights()
+    assert list(weights) == ["W_hq", "layer1.forward.b_z"]
+    assert weights["W_hq"] is arrays["weights.W_hq"]
+    assert weights["layer1.forward.b_z"] is arrays["weights.layer1.forward.b_z"]
+
+
+def test_a_checkpoint_can_leave_out_all_but_its_weights() -> None:
+    """What is left looks at a model and does not train on; the position stays."""
+    arrays = {name: np.full(2, i) for i, name in enumerate(("weights.W_hq", "weights.layer1.forward.b_z", "state.0.0"))}
+    only = Checkpoint(arrays | {"optimizer.0.step": np.zeros(1)}, {"step": 1}).only_weights()
+    assert list(only.arrays) == ["weights.W_hq", "weights.layer1.forward.b_z"]
+    assert only.arrays["weights.W_hq"] is arrays["weights.W_hq"]
+    assert only.meta == {"step": 1}
+
+
+def test_csv_has_a_row_for_each_step_and_each_epoch() -> None:
+    """In the order of the run, under one header; what a report lacks is empty, and texts are left out."""
+    rows = list(csv.DictReader(io.StringIO(to_csv([STEP, EPOCH, PREDICTION, FAILURE]))))
+    assert [row["kind"] for row in rows] == ["step", "epoch"]
+    step, epoch = rows
+    assert (int(step["step"]), int(step["epoch"]), int(step["characters"])) == (7, 2, 1120)
+    assert float(step["loss"]) == STEP.loss
+    assert (float(step["norm_before"]), float(step["norm_after"])) == (0.75, 0.01)
+    assert step["perplexity"] == epoch["loss"] == ""
+    assert (float(epoch["perplexity"]), float(epoch["held_out_perplexity"])) == (3.5, 9.25)
+    assert (float(epoch["known_share"]), float(epoch["seconds"])) == (0.875, 1.9)
+    assert list(csv.DictReader(io.StringIO(to_csv([])))) == []
