@@ -49,10 +49,11 @@ def pack(figure: go.Figure) -> str:
     return json.dumps(values)
 
 
-def live_chart(packed: str, *, key: str, description: str, height: int = 320) -> None:
+def live_chart(packed: str, *, key: str, description: str, revision: str, height: int) -> None:
     """Show a figure that `pack` made, or update the one that stands under this key.
 
-    `description` says in words what the chart shows, for those who do not see it.
+    `description` says in words what the chart shows, for those who do not see it. Zoom is kept
+    for as long as `revision` is the same. `height` is in pixels.
     """
     _component()(
         data={
@@ -60,6 +61,7 @@ def live_chart(packed: str, *, key: str, description: str, height: int = 320) ->
             "plotly": f"app/static/{_PLOTLY}",
             "description": description,
             "name": key,
+            "revision": revision,
             "height": height,
         },
         key=key,

@@ -165,9 +165,10 @@ def _packed(identity: tuple[Any, ...], _make: Callable[[], Any]) -> str:
     return pack(_make())
 
 
-def chart(make: Callable[[], Any], *identity: Any, key: str, description: str, height: int = 320) -> None:
-    """A live chart of the figure that `make` gives, made once for all viewers of the same `identity`."""
-    live_chart(_packed((key, *identity), make), key=key, description=description, height=height)
+def chart(run: Run, make: Callable[[], Any], *identity: Any, key: str, description: str, height: int = 320) -> None:
+    """A live chart of a run: the figure that `make` gives, made once for all who see the same `identity` of it."""
+    packed = _packed((key, str(run.folder), *identity), make)
+    live_chart(packed, key=key, description=description, revision=run.id, height=height)
 
 
 def show_error(frame: Frame, error: InputError) -> None:
@@ -240,11 +241,12 @@ def _STATES(_: Translate) -> dict[str, str]:  # noqa: N802
 def _show_curves(frame: Frame, run: Run, story: Story) -> None:
     _ = frame.translate
     config, follower, V = run.config, follow(run), len(run.corpus.vocabulary)
-    identity = (str(run.folder), story.version, frame.language)
+    identity = (story.version, frame.language)
     left, right = st.columns(2)
     with left:
         st.markdown("**" + _("Perplexity") + "**")
         chart(
+            run,
             lambda: perplexity_figure(story.epochs, V, config.epochs, _),
             *identity,
             key="perplexity",
@@ -253,6 +255,7 @@ def _show_curves(frame: Frame, run: Run, story: Story) -> None:
     with right:
         st.markdown("**" + _("Gradient norm") + "**")
         chart(
+            run,
             lambda: gradient_norm_figure(story.steps, config.clip, follower.steps_per_epoch, config.epochs, _),
             *identity,
             key="gradient_norm",
@@ -304,8 +307,8 @@ def _show_gates(frame: Frame, run: Run) -> None:
     order = _pick(row, _("Units"), tuple(orders), "units", orders.__getitem__)
     version = run.recording_path().stat().st_mtime_ns
     chart(
+        run,
         lambda: gates_figure(trace, name, int(layer), direction, order, _),
-        str(run.folder),
         version,
         (name, layer, direction, order, frame.language),
         key="gates",
@@ -391,12 +394,20 @@ _NUMBERS = (  # of the settings, in the order in which they stand in the form
 )  # fmt: skip
 
 
-def _forget_settings() -> None:
-    """A new preset: the settings start again at its values."""
-    for key in (*_NUMBERS, *_CHOICES, "bidirectional", "keep_line_breaks", "prefixes", "probe"):
-        st.session_state.pop(key, None)
+def _apply_preset() -> None:
+    """A new preset: every setting takes its value."""
+    values = _flat(PRESETS[st.session_state["preset"]].config)
+    for key in (*_NUMBERS, *_CHOICES, "bidirectional", "keep_line_breaks", "probe"):
+        st.session_state[key] = values[key]
+    st.session_state["prefixes"] = ", ".join(values["prefixes"])
 
 
+def _flat(config: TrainConfig) -> dict[str, Any]:
+    """All settings of a run and of its model by their names."""
+    return {**vars(config.model), **vars(config)}
+
+
+_ONLY_FOR = {"reset": "gru", "activation": "rnn", "forget_bias": "lstm"}
 _CHOICES = ("cell", "implementation", "reset", "activation", "initialisation", "sampling", "optimizer")
 
 
@@ -408,7 +419,7 @@ def training_form(frame: Frame) -> TrainConfig | None:
     texts |= {"upload": _("Upload a file"), "paste": _("Paste a text")}
     text = _select(left, _("Text"), texts, "corpus", TrainConfig.corpus)
     presets = {name: _(preset.label) for name, preset in PRESETS.items()}
-    chosen = _select(right, _("Model and settings"), presets, "preset", "quick", on_change=_forget_settings)
+    chosen = _select(right, _("Model and settings"), presets, "preset", "quick", on_change=_apply_preset)
     with st.expander(_("All settings"), icon=":material/tune:"):
         values = _settings(frame, PRESETS[chosen].config)
     try:
@@ -424,18 +435,18 @@ def _settings(frame: Frame, preset: TrainConfig) -> dict[str, Any]:
     """Every setting's widget, starting at the preset's value."""
     _ = frame.translate
     labels, names = setting_labels(_), setting_names(_)
-    start = {**vars(preset.model), **vars(preset)}
+    start = _flat(preset)
     values: dict[str, Any] = {}
     columns = st.columns(4)
     for i, name in enumerate((*_CHOICES, *_NUMBERS)):
+        # a setting of another cell is shown and cannot be changed
+        idle = _ONLY_FOR.get(name, values.get("cell")) != values.get("cell")
         with columns[i % 4]:
-            values[name] = (
-                _select(
-                    st, labels[name], {value: names.get(value, value) for value in CHOICES[name]}, name, start[name]
-                )
-                if name in _CHOICES
-                else _number(name, start[name], labels[name])
-            )
+            if name in _CHOICES:
+                options = {value: names.get(value, value) for value in CHOICES[name]}
+                values[name] = _select(st, labels[name], options, name, start[name], disabled=idle)
+            else:
+                values[name] = _number(name, start[name], labels[name], idle)
     bound: dict[str, Any] = {"bind": "query-params", "persist_state": "session"}
     with columns[3]:
         values["bidirectional"] = st.toggle(
@@ -455,7 +466,7 @@ def _settings(frame: Frame, preset: TrainConfig) -> dict[str, Any]:
     return values
 
 
-def _number(name: str, start: float, label: str) -> Any:
+def _number(name: str, start: float, label: str, idle: bool) -> Any:
     low, high = RANGES[name]
     is_real = isinstance(start, float)
     kind: Any = float if is_real else int
@@ -464,11 +475,12 @@ def _number(name: str, start: float, label: str) -> Any:
         kind(low),
         kind(high),
         start,
-        step=None if is_real else 1,
+        step=(start / 10 or 0.5) if is_real else 1,
         format="%g" if is_real else "%d",
         key=name,
         bind="query-params",
         persist_state="session",
+        disabled=idle,
     )
 
 

@@ -181,3 +181,4 @@ def test_shapes_names_every_weight_of_the_equations() -> None:
         if name == "gru-after":
             expected["b_hn"] = (4,)
         assert cell_of(CONFIGS[name]).shapes(3, 4) == expected
+        assert cell_of(CONFIGS[name]).gates == gates

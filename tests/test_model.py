@@ -381,6 +381,14 @@ def test_unknown_targets_are_not_scored() -> None:
     assert loss.nats == pytest.approx(nats, abs=1e-12)
     assert loss.mean == pytest.approx(nats / (T * B - 2), abs=1e-12)
 
+    model.loss_and_gradients(X, hidden_targets, model.initial_state(B))
+    gradients = {key: value.clone() for key, value in model.gradients().items()}
+    model.zero_grad()
+    logits, _ = model(X)
+    known = hidden_targets != UNKNOWN
+    F.cross_entropy(logits[known], Y[known]).backward()  # the mean over the known targets alone
+    assert_all_close(gradients, model.gradients(), atol=1e-12)
+
     nothing = torch.full_like(Y, UNKNOWN)
     loss, _ = model.loss_and_gradients(X, nothing, model.initial_state(B))
     assert loss == BatchLoss(0.0, 0)

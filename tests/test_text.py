@@ -178,7 +178,7 @@ def test_decode_refuses_a_zip_without_exactly_one_text(entries: list[tuple[str, 
 
 def test_decode_refuses_an_encrypted_zip() -> None:
     """A zip whose flag says encrypted is refused before anything is unpacked."""
-    with pytest.raises(InputError, match="encrypted"):
+    with pytest.raises(InputError, match="the zip is encrypted; save it without a password"):
         text.decode(patched(zipped(("a.txt", b"some text")), flag=1))
 
 

@@ -336,6 +336,18 @@ def test_random_sampling_starts_every_batch_from_zero(cell: str) -> None:
     np.testing.assert_allclose(ours, by_hand(config, corpus, order), rtol=0, atol=2e-6)
 
 
+def test_the_order_of_an_epoch_depends_on_the_seed_and_the_epoch_alone() -> None:
+    """Not on what was trained before; every seed and every epoch has an order of its own."""
+    orders = {}
+    for seed in (0, 1):
+        trainer = Trainer(make_config(sampling="random", seed=seed), make_corpus(200))
+        fresh = [trainer._epoch_starts(epoch).tolist() for epoch in (0, 1)]
+        trainer.advance(3)
+        assert [trainer._epoch_starts(epoch).tolist() for epoch in (0, 1)] == fresh
+        orders |= {(seed, epoch): str(order) for epoch, order in enumerate(fresh)}
+    assert len(set(orders.values())) == 4
+
+
 def test_the_state_matters_to_the_losses() -> None:
     """The two tests above would notice: with the state dropped, the second sequential batch has another loss."""
     trainer, dropped = Trainer(make_config(), make_corpus()), Trainer(make_config(), make_corpus())

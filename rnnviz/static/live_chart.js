@@ -29,11 +29,11 @@ function unpack(packed) {
   );
 }
 
-function themed(layout, host) {
+function themed(layout, host, revision) {
   const style = getComputedStyle(host);
   const read = (name, otherwise) => style.getPropertyValue("--st-" + name).trim() || otherwise;
   const grid = read("border-color", "rgba(128,128,128,0.25)");
-  const axis = { gridcolor: grid, linecolor: grid, zerolinecolor: grid, ...{ automargin: true } };
+  const axis = { gridcolor: grid, linecolor: grid, zerolinecolor: grid, automargin: true };
   const withAxis = (own) => ({ ...axis, ...own });
   return {
     ...layout,
@@ -48,7 +48,8 @@ function themed(layout, host) {
     },
     xaxis: withAxis(layout.xaxis),
     yaxis: withAxis(layout.yaxis),
-    uirevision: layout.meta?.revision ?? "kept",
+    modebar: { bgcolor: "rgba(0,0,0,0)", color: read("gray-text-color", "#808890"), activecolor: read("primary-color", "#2a6496") },
+    uirevision: revision, // zoom belongs to what is shown: it stays until another run is
     autosize: true,
     template: undefined,
   };
@@ -85,11 +86,11 @@ async function draw(chart) {
     while (chart.pending && chart.plot.isConnected) {
       const figure = chart.pending;
       chart.pending = null;
-      const layout = thinned(themed(figure.layout, chart.plot), chart.plot.clientWidth);
+      const layout = thinned(themed(figure.layout, chart.plot, chart.revision), chart.plot.clientWidth);
       await Plotly.react(chart.plot, figure.data, layout, {
         displaylogo: false,
         responsive: true,
-        modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
+        modeBarButtons: [["toImage", "zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d"]],
         toImageButtonOptions: { format: "png", scale: 2, filename: chart.name },
       });
       chart.drawn = figure;
@@ -142,6 +143,7 @@ export default function ({ data, parentElement }) {
   }
   chart.address = data.plotly;
   chart.name = data.name;
+  chart.revision = data.revision;
   chart.plot.style.height = data.height + "px";
   chart.plot.setAttribute("aria-label", data.description);
   chart.pending = figure;

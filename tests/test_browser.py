@@ -1,0 +1,430 @@
+"""The app in a real Chromium: what a visitor does, and what the page then shows."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+
+from tests.browser_setup import find_browser
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
+
+ROOT = Path(__file__).resolve().parent.parent
+ARGUMENTS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+expect.set_options(timeout=30_000)  # two shared cores draw slowly
+SMALL = "hidden_size=8&batch_size=4&num_steps=10&max_chars=1000&predict_every=2"
+CHINESE = "春天的雨落在河面上，小船慢慢地靠岸。老人收起渔网，说今天的鱼不多，可是风很好。" * 40
+
+
+class Server:
+    """The app on a port of its own, with a home folder of its own."""
+
+    def __init__(self, home: Path) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{port}"
+        self.home = home
+        environment = {**os.environ, "RNNVIZ_HOME": str(home), "RNNVIZ_WORKERS": "2"}
+        command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
+        self.log = (home / "server.log").open("w")
+        self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=self.log, stderr=self.log)
+        self._wait()
+
+    def _wait(self) -> None:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            try:
+                with urllib.request.urlopen(f"{self.url}/_stcore/health", timeout=2) as answer:  # noqa: S310  loopback
+                    if answer.status == 200:
+                        return
+            except (urllib.error.URLError, OSError):
+                time.sleep(0.1)
+        raise TimeoutError((self.home / "server.log").read_text())
+
+    def stop(self) -> None:
+        self.process.send_signal(signal.SIGINT)
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.log.close()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    running = Server(tmp_path_factory.mktemp("home"))
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    path = find_browser()
+    assert path, "no Chromium: run `python -m tests.browser_setup`"
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A fresh visitor with an English browser, 1280 wide; the page may not log an error of its own."""
+    yield from visit(browser)
+
+
+def visit(browser: Browser, **options: Any) -> Iterator[Page]:
+    context = browser.new_context(**{"viewport": {"width": 1280, "height": 1000}, "locale": "en-US", **options})
+    context.set_default_timeout(30_000)
+    errors: list[str] = []
+    visitor = context.new_page()
+    visitor.on("pageerror", lambda error: errors.append(str(error)))
+    # Streamlit itself asks for its health below the page's address first, and gets a 404.
+    visitor.on(
+        "console",
+        lambda m: errors.append(m.text) if m.type == "error" and "404 (Not Found)" not in m.text else None,
+    )
+    yield visitor
+    context.close()
+    assert errors == []
+
+
+def chart(page: Page, key: str) -> Locator:
+    return page.locator(f".st-key-{key} .live-chart")
+
+
+def drawn(page: Page, key: str) -> int:
+    """How often a chart has been drawn."""
+    return int(chart(page, key).get_attribute("data-drawings") or 0)
+
+
+def open_page(page: Page, address: str) -> None:
+    page.goto(address)
+    expect(chart(page, "gates").locator(".plot-container")).to_be_visible(timeout=60_000)
+
+
+def progress(page: Page) -> Locator:
+    return page.get_by_test_id("stProgress")
+
+
+def train(page: Page, name: str = "Train") -> None:
+    page.get_by_test_id("stMain").get_by_role("button", name=name, exact=True).click()
+    page.wait_for_url(re.compile("run=[0-9a-f]{20}"))
+
+
+def curve(page: Page, key: str, name: str) -> list[float]:
+    """The values of one line as the browser has drawn them."""
+    script = """([key, name]) => {
+      const plot = document.querySelector(`.st-key-${key} .live-chart`);
+      const at = plot._fullData.findIndex((trace) => trace.name === name);
+      return at < 0 ? [] : Array.from(plot._fullData[at].y);
+    }"""
+    return [float(value) for value in page.evaluate(script, [key, name])]
+
+
+def axis_ranges(page: Page, key: str) -> list[float]:
+    script = """(key) => {
+      const layout = document.querySelector(`.st-key-${key} .live-chart`)._fullLayout;
+      return [...layout.xaxis.range, ...layout.yaxis.range];
+    }"""
+    return list(page.evaluate(script, key))
+
+
+def wait_until(condition: Any, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.1)
+
+
+def test_cold_deep_link_trains_pauses_survives_a_refresh_resumes_and_stops(
+    browser: Browser, page: Page, tmp_path: Path
+) -> None:
+    """On a server that has served nothing yet, a deep link leads to a whole training of the quick preset."""
+    cold = Server(tmp_path)
+    try:
+        page.goto(f"{cold.url}/train?preset=quick&units=mean")
+        expect(page.get_by_role("heading", name="Train", level=1)).to_be_visible(timeout=60_000)
+        expect(page.get_by_role("link", name="Home")).to_be_visible()
+        expect(chart(page, "perplexity").locator(".plot-container")).to_be_visible()
+        assert "units=mean" in page.url
+        train(page)
+        expect(progress(page)).to_contain_text("Training", timeout=60_000)
+        wait_until(lambda: len(curve(page, "perplexity", "training")) >= 6)
+        values = curve(page, "perplexity", "training")
+        assert values[5] < values[0] / 2
+
+        page.get_by_role("button", name="Pause").click()
+        expect(page.get_by_role("button", name="Resume")).to_be_visible()
+        expect(progress(page)).to_contain_text("Paused")
+        reached = progress(page).inner_text()
+        address = page.url
+        page.reload()
+        expect(progress(page)).to_contain_text("Paused", timeout=60_000)
+        assert page.url == address
+        assert progress(page).inner_text() == reached
+
+        page.get_by_role("button", name="Resume").click()
+        expect(progress(page)).to_contain_text("Training")
+        before = len(curve(page, "perplexity", "training"))
+        wait_until(lambda: len(curve(page, "perplexity", "training")) > before + 1)
+        page.get_by_role("button", name="Stop").click()
+        expect(progress(page)).to_contain_text("Stopped")
+        expect(page.get_by_role("button", name="Pause")).to_have_count(0)
+        (run,) = (tmp_path / "runs").iterdir()
+        assert json.loads((run / "status.json").read_text())["state"] == "stopped"
+    finally:
+        page.goto("about:blank")
+        cold.stop()
+    left = subprocess.run(["ps", "ax", "-o", "command"], capture_output=True, text=True, check=True).stdout
+    assert str(tmp_path) not in left
+
+
+def test_zoom_and_hover_survive_updates(page: Page, server: Server) -> None:
+    """While a run goes on, a zoomed chart stays zoomed and the hover box stays open."""
+    open_page(page, f"{server.url}/train?epochs=5000&{SMALL}")
+    train(page)
+    wait_until(lambda: len(curve(page, "gradient_norm", "before")) > 3)
+    area = chart(page, "gradient_norm").locator(".nsewdrag").bounding_box()
+    assert area
+    page.mouse.move(area["x"] + 20, area["y"] + 20)
+    page.mouse.down()
+    page.mouse.move(area["x"] + 150, area["y"] + 150, steps=5)
+    page.mouse.up()
+    page.wait_for_timeout(500)
+    zoomed = axis_ranges(page, "gradient_norm")
+    chart(page, "gates").scroll_into_view_if_needed()
+    heatmap = chart(page, "gates").locator(".nsewdrag").bounding_box()
+    assert heatmap
+    page.mouse.move(heatmap["x"] + 200, heatmap["y"] + 100)
+    expect(page.locator(".st-key-gates .hovertext")).to_contain_text("σ(Xₜ W_xz")
+    first = drawn(page, "gates"), drawn(page, "gradient_norm")
+    open_looks = 0
+    looks = 0
+    while (drawn(page, "gates") < first[0] + 3 or drawn(page, "gradient_norm") < first[1] + 3) and looks < 600:
+        looks += 1
+        open_looks += page.locator(".st-key-gates .hovertext").count() > 0
+        page.wait_for_timeout(50)
+    assert drawn(page, "gates") >= first[0] + 3
+    assert open_looks == looks
+    assert axis_ranges(page, "gradient_norm") == zoomed
+    page.get_by_role("button", name="Stop").click()
+    expect(progress(page)).to_contain_text("Stopped")
+
+
+def test_another_browser_sees_the_same_run_live_and_leaving_keeps_it(
+    browser: Browser, page: Page, server: Server
+) -> None:
+    """The address of a run shows it to others while it goes on; its own visitor finds it after another page."""
+    open_page(page, f"{server.url}/train?epochs=5000&{SMALL}")
+    train(page)
+    expect(progress(page)).to_contain_text("Training")
+    run = re.search("run=([0-9a-f]+)", page.url)
+    assert run
+    for other in visit(browser, locale="zh-CN"):
+        open_page(other, f"{server.url}/train?run={run[1]}")
+        expect(progress(other)).to_contain_text("训练中")
+        before = drawn(other, "perplexity")
+        wait_until(lambda other=other, before=before: drawn(other, "perplexity") > before + 2)
+    page.get_by_role("link", name="Home").click()
+    expect(page.get_by_role("heading", name="Home", level=1)).to_be_visible()
+    page.get_by_role("link", name="Train", exact=True).click()
+    expect(progress(page)).to_contain_text("Training")
+    page.wait_for_url(re.compile(f"run={run[1]}"))
+    page.get_by_role("button", name="Stop").click()
+    expect(progress(page)).to_contain_text("Stopped")
+
+
+def test_both_languages_from_browser_picker_and_address(browser: Browser, server: Server) -> None:
+    """Chinese comes with a Chinese browser, with the picker and with ?lang=zh, and survives a change of page."""
+    for visitor in visit(browser, locale="zh-TW"):
+        visitor.goto(f"{server.url}/train")
+        expect(visitor.get_by_role("heading", name="训练", level=1)).to_be_visible(timeout=60_000)
+        for label in ("困惑度", "梯度范数", "模型写出的文字", "更新门"):
+            expect(visitor.get_by_text(label).first).to_be_visible()
+    for visitor in visit(browser, locale="de-DE"):
+        visitor.goto(f"{server.url}/?lang=zh")
+        expect(visitor.get_by_role("heading", name="首页", level=1)).to_be_visible()
+        visitor.get_by_role("link", name="训练").first.click()
+        expect(visitor.get_by_role("heading", name="训练", level=1)).to_be_visible()
+        visitor.wait_for_url(re.compile("lang=zh"))
+        visitor.get_by_role("radio", name="English").or_(visitor.get_by_role("button", name="English")).click()
+        expect(visitor.get_by_role("heading", name="Train", level=1)).to_be_visible()
+        assert "lang=" not in visitor.url
+
+
+def upload(page: Page, name: str, data: bytes) -> None:
+    page.locator("input[type=file]").set_input_files({"name": name, "mimeType": "text/plain", "buffer": data})
+
+
+def zipped(*texts: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for i, text in enumerate(texts):
+            archive.writestr(f"text{i}.txt", text)
+    return buffer.getvalue()
+
+
+def test_a_gb18030_file_and_a_zip_can_be_uploaded_and_trained_on(page: Page, server: Server) -> None:
+    """A text in GB18030 and one in a zip are read as the characters they hold."""
+    open_page(page, f"{server.url}/train?corpus=upload&epochs=3&{SMALL}")
+    expect(page.get_by_role("button", name="Train", exact=True)).to_be_disabled()
+    upload(page, "河.txt", CHINESE.encode("gb18030"))
+    expect(page.get_by_text(f"1,000 characters to learn from, {len(set(CHINESE))} of them different")).to_be_visible()
+    upload(page, "河.zip", zipped(CHINESE.encode()))
+    expect(page.get_by_text(f"{len(set(CHINESE))} of them different")).to_be_visible()
+    train(page)
+    expect(progress(page)).to_contain_text("Finished", timeout=60_000)
+    run = re.search("run=([0-9a-f]+)", page.url)
+    assert run
+    corpus = json.loads((server.home / "runs" / run[1] / "corpus.json").read_text())
+    assert corpus["training"] == CHINESE[:1000]
+
+
+BAD_UPLOADS = {
+    "empty": (b"", "empty"),
+    "short": ("太短的文本".encode(), "needs at least 44"),
+    "one-character": (b"a" * 3000, "one character"),
+    "picture": (b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 20, "not a text in UTF-8, UTF-16 or GB18030"),
+    "two-texts": (zipped(b"one text " * 200, b"another " * 200), "holds 2 texts"),
+    "bomb": (zipped(b" a" * 15_000_000), "larger than 20,971,520 bytes unpacked"),
+    "broken-zip": (b"PK\x03\x04" + b"nothing" * 50, "zip cannot be read"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_UPLOADS)
+def test_each_bad_upload_shows_what_is_wrong(page: Page, server: Server, case: str) -> None:
+    """A file that cannot be used is refused with its reason, and the button stays off."""
+    data, message = BAD_UPLOADS[case]
+    page.goto(f"{server.url}/train?corpus=upload&{SMALL}")
+    page.locator("input[type=file]").wait_for(state="attached", timeout=60_000)
+    upload(page, "text.zip" if data[:2] == b"PK" else "text.txt", data)
+    expect(page.get_by_test_id("stAlert").filter(has_text=message)).to_be_visible()
+    expect(page.get_by_role("button", name="Train", exact=True)).to_be_disabled()
+
+
+def test_pasted_text_and_settings_survive_another_page_and_language(page: Page, server: Server) -> None:
+    """What a visitor typed is still there after the home page and after switching the language."""
+    open_page(page, f"{server.url}/train?corpus=paste&hidden_size=12")
+    box = page.get_by_role("textbox", name="Your text")
+    box.fill("the cat sat on the mat. " * 60)
+    box.press("Control+Enter")
+    expect(page.get_by_text("of them different")).to_be_visible()
+    page.get_by_role("link", name="Home").click()
+    expect(page.get_by_role("heading", name="Home", level=1)).to_be_visible()
+    page.get_by_role("link", name="Train", exact=True).click()
+    expect(page.get_by_role("textbox", name="Your text")).to_have_value(re.compile("^the cat sat"))
+    page.get_by_role("radio", name="中文").or_(page.get_by_role("button", name="中文")).click()
+    expect(page.get_by_role("textbox", name="你的文本")).to_have_value(re.compile("^the cat sat"))
+    page.get_by_text("全部设置").click()
+    expect(page.get_by_role("spinbutton", name="隐藏单元数")).to_have_value("12")
+
+
+def test_choosing_a_preset_sets_every_setting(page: Page, server: Server) -> None:
+    """A preset replaces all settings by its own, and the address names it."""
+    open_page(page, f"{server.url}/train?hidden_size=12")
+    page.get_by_text("All settings").click()
+    expect(page.get_by_role("spinbutton", name="Hidden units")).to_have_value("12")
+    page.get_by_role("combobox", name="Model and settings").click()
+    page.get_by_role("option", name="LSTM from scratch, SGD").click()
+    expect(page.get_by_role("spinbutton", name="Hidden units")).to_have_value("256")
+    expect(page.get_by_role("spinbutton", name="Learning rate")).to_have_value("100")
+    page.wait_for_url(re.compile("preset=lstm-scratch"))
+    assert "hidden_size" not in page.url
+
+
+def test_contradicting_settings_are_explained_before_the_button(page: Page, server: Server) -> None:
+    """torch with the reset gate before the product cannot be trained, and the page says why."""
+    open_page(page, f"{server.url}/train?reset=before")
+    expect(page.get_by_test_id("stAlert").filter(has_text="reset gate after the matrix product")).to_be_visible()
+    expect(page.get_by_role("button", name="Train", exact=True)).to_be_disabled()
+
+
+def test_a_diverging_run_says_so(page: Page, server: Server) -> None:
+    """A run whose numbers stop being finite ends as failed, in words, and keeps its curves."""
+    open_page(
+        page,
+        f"{server.url}/train?cell=rnn&activation=relu&optimizer=sgd&learning_rate=10000&clip=0&epochs=50&{SMALL}",
+    )
+    train(page)
+    expect(page.get_by_test_id("stAlert").filter(has_text="The training diverged")).to_be_visible(timeout=60_000)
+    expect(progress(page)).to_contain_text("Failed")
+
+
+def test_an_unknown_run_is_told(page: Page, server: Server) -> None:
+    """An address with a run that does not exist shows a message and the shipped run."""
+    open_page(page, f"{server.url}/train?run={'0' * 20}")
+    expect(page.get_by_test_id("stAlert")).to_contain_text("not the folder of a run")
+
+
+def test_downloads_hold_the_run(page: Page, server: Server) -> None:
+    """The four downloads are the run's configuration, reports, checkpoint and recording."""
+    open_page(page, f"{server.url}/train?epochs=2&{SMALL}")
+    train(page)
+    expect(progress(page)).to_contain_text("Finished", timeout=60_000)
+    page.get_by_role("button", name="Download", exact=True).click()
+    starts = {
+        "Configuration (JSON)": b"{",
+        "Reports (CSV)": b"\xef\xbb\xbfkind,step,epoch",
+        "Checkpoint (safetensors)": None,
+        "Recording (NumPy)": b"PK",
+    }
+    for name, start in starts.items():
+        with page.expect_download() as download:
+            page.get_by_role("button", name=name).click()
+        data = Path(download.value.path()).read_bytes()
+        assert len(data) > 100
+        assert start is None or data.startswith(start)
+
+
+@pytest.mark.parametrize("address", ["/", "/train"])
+def test_a_phone_shows_one_column_without_sideways_scrolling(browser: Browser, server: Server, address: str) -> None:
+    """At 390 pixels nothing is cut off, and the characters below the heatmap are thinned, not overlapping."""
+    for phone in visit(browser, viewport={"width": 390, "height": 844}):
+        open_page(phone, server.url + address)
+        assert phone.evaluate("document.documentElement.scrollWidth") <= 390
+        boxes = (
+            chart(phone, "gates")
+            .locator(".xtick text")
+            .evaluate_all("ticks => ticks.map((t) => t.getBoundingClientRect()).map((r) => [r.left, r.right])")
+        )
+        assert len(boxes) > 5
+        assert all(right <= left + 1 for (_, right), (left, _) in itertools.pairwise(boxes))
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_charts_take_the_colours_of_the_theme(browser: Browser, server: Server, scheme: Any) -> None:
+    """In the dark, labels are light, and the other way round."""
+    for visitor in visit(browser, color_scheme=scheme):
+        open_page(visitor, f"{server.url}/")
+        colour = visitor.evaluate("document.querySelector('.st-key-perplexity .live-chart')._fullLayout.font.color")
+        red = int(re.sub("[^0-9a-fA-F]", "", colour)[:2], 16)
+        assert (red > 128) == (scheme == "dark")
