@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PO := rnnviz/locale/zh/LC_MESSAGES/rnnviz.po
 KEYWORDS := -k InputError -k FailureReport:3 -k Signal:2 -k Preset:2 -k NamedCorpus:2 -k PageInfo:2 -k Status:2 -k translate
 
-.PHONY: run test install check messages clean
+.PHONY: run test install check messages example clean
 
 run: install
 	$(BIN)/streamlit run app.py
@@ -36,6 +36,15 @@ check: $(VENV)/.installed-dev
 messages: $(VENV)/.installed
 	$(BIN)/pybabel -q extract $(KEYWORDS) --omit-header --no-wrap -o build/messages.pot --add-location=never rnnviz pages
 	$(BIN)/pybabel -q update --omit-header --no-wrap --ignore-obsolete --no-fuzzy-matching -l zh -i build/messages.pot -o $(PO)
+
+# The run that ships in data/example: the quick preset, without the optimiser's memory.
+example: $(VENV)/.installed
+	rm -rf build/example data/example
+	OMP_NUM_THREADS=1 $(BIN)/python -m rnnviz train --preset quick --device cpu --out build/example
+	mkdir -p data/example/checkpoints data/example/recordings
+	cp build/example/*.json build/example/reports.jsonl data/example
+	cp build/example/recordings/latest.npz data/example/recordings
+	cp "build/example/checkpoints/$$(ls build/example/checkpoints | sort -n | tail -1)" data/example/checkpoints/latest.safetensors
 
 clean:
 	rm -rf $(VENV) build static .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

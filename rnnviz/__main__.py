@@ -7,6 +7,7 @@ what is wrong; 130 after Ctrl-C, with what was reached saved.
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -23,10 +24,10 @@ from rich.table import Table
 
 from rnnviz import text
 from rnnviz.config import (
+    PRESETS,
     Device,
     Implementation,
     Initialisation,
-    ModelConfig,
     Optimizer,
     Sampling,
     TrainConfig,
@@ -51,6 +52,8 @@ def root(context: typer.Context) -> None:
 
 @app.command()
 def train(
+    context: typer.Context,
+    preset: Annotated[str | None, typer.Option(help=f"Start from one of {', '.join(PRESETS)}.")] = None,
     corpus: Annotated[
         str, typer.Option(help=f"One of {', '.join(text.CORPORA)}, or a file (.txt, .zip).")
     ] = "lyrics-zh",
@@ -80,44 +83,29 @@ def train(
     clip: Annotated[float, typer.Option(help="Threshold theta of the global gradient norm; 0: off.")] = _DEFAULTS.clip,
     seed: Annotated[int, typer.Option()] = _DEFAULTS.seed,
     device: Annotated[Device, typer.Option()] = _DEFAULTS.device,
-    prefix: Annotated[list[str] | None, typer.Option(help="What to continue; give it several times.")] = None,
+    prefixes: Annotated[
+        list[str] | None, typer.Option("--prefix", help="What to continue; give it several times.")
+    ] = None,
     predict_every: Annotated[int, typer.Option(help="Epochs between predictions; 0: none.")] = _DEFAULTS.predict_every,
     predict_length: Annotated[int, typer.Option(help="Characters to predict.")] = _DEFAULTS.predict_length,
+    probe: Annotated[str, typer.Option(help="The text over which gates are recorded.")] = "",
     out: Annotated[Path | None, typer.Option(help="The run's folder; new or empty.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line on standard output.")] = False,
 ) -> None:
     """Train a model. The defaults are the GRU from scratch of the notes."""
-    model = ModelConfig(
-        cell=cell,
-        hidden_size=hidden_size,
-        num_layers=num_layers,
-        bidirectional=bidirectional,
-        implementation=implementation,
-        reset=reset,
-        activation=activation,
-        initialisation=initialisation or ("uniform" if implementation == "torch" else "normal"),
-        forget_bias=forget_bias,
-    )
-    config = TrainConfig(
-        model=model,
-        corpus=corpus,
-        max_chars=max_chars,
-        held_out_chars=held_out_chars,
-        keep_line_breaks=keep_line_breaks,
-        sampling=sampling,
-        batch_size=batch_size,
-        num_steps=num_steps,
-        epochs=epochs,
-        optimizer=optimizer,
-        learning_rate=learning_rate,
-        clip=clip,
-        seed=seed,
-        device=device,
-        prefixes=tuple(prefix or ()),
-        predict_every=predict_every,
-        predict_length=predict_length,
-    )
-    _train(config, out, as_json)
+    if preset is not None and preset not in PRESETS:
+        raise InputError(
+            "{name} is {value}; allowed: {allowed}", name="preset", value=preset, allowed=", ".join(PRESETS)
+        )
+    start = PRESETS[preset].config if preset else _DEFAULTS
+    given = {
+        name: value
+        for name, value in context.params.items()
+        if name in start.settings() and getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
+    }
+    if given.get("implementation") == "torch":
+        given = {"initialisation": "uniform", **given}
+    _train(start.with_settings(given), out, as_json)
 
 
 def _train(config: TrainConfig, out: Path | None, as_json: bool) -> None:
@@ -130,8 +118,13 @@ def _train(config: TrainConfig, out: Path | None, as_json: bool) -> None:
         held_out_chars=config.held_out_chars,
         keep_line_breaks=config.keep_line_breaks,
     )
+    import torch
+
     from rnnviz.execution import Execution
     from rnnviz.training import Trainer
+
+    # Small products gain little from more threads, and lose much where other programs run.
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or 1))
 
     config = replace(config, corpus=name)
     trainer = Trainer(config, parts)  # before the folder, which a wrong setting must not leave behind

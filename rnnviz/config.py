@@ -154,6 +154,16 @@ class TrainConfig:
                 limit=MAX_PARAMETERS,
             )
 
+    def with_settings(self, settings: Mapping[str, Any]) -> TrainConfig:
+        """The same configuration with other settings, of the run or of its model, by their names."""
+        of_model = {name: value for name, value in settings.items() if name in ModelConfig.__dataclass_fields__}
+        of_run = {name: value for name, value in settings.items() if name not in of_model}
+        return replace(self, model=replace(self.model, **of_model), **of_run)
+
+    def settings(self) -> dict[str, Any]:
+        """All settings of the run and of its model by their names."""
+        return {name: value for name, value in {**vars(self.model), **vars(self)}.items() if name != "model"}
+
     def to_json(self) -> dict[str, Any]:
         """A dictionary that `json` can write and `from_json` reads back."""
         return asdict(self)

@@ -11,7 +11,7 @@ from typing import Any
 
 import streamlit as st
 
-from rnnviz.config import CHOICES, PRESETS, RANGES, ModelConfig, TrainConfig
+from rnnviz.config import CHOICES, PRESETS, RANGES, TrainConfig
 from rnnviz.engine import LIVE, Engine
 from rnnviz.errors import InputError
 from rnnviz.figures import gates_figure, gradient_norm_figure, perplexity_figure
@@ -79,7 +79,7 @@ def start_from_address(key: str, options: Sequence[str], default: str) -> None:
 
 def keep_in_address(key: str, default: str) -> str:
     """After the widget: the address names every value that is not the default. Returns the value."""
-    value = str(st.session_state[key])
+    value = str(st.session_state.get(key) or default)
     if value != default:
         st.query_params[key] = value
     else:
@@ -396,15 +396,10 @@ _NUMBERS = (  # of the settings, in the order in which they stand in the form
 
 def _apply_preset() -> None:
     """A new preset: every setting takes its value."""
-    values = _flat(PRESETS[st.session_state["preset"]].config)
+    values = PRESETS[st.session_state["preset"]].config.settings()
     for key in (*_NUMBERS, *_CHOICES, "bidirectional", "keep_line_breaks", "probe"):
         st.session_state[key] = values[key]
     st.session_state["prefixes"] = ", ".join(values["prefixes"])
-
-
-def _flat(config: TrainConfig) -> dict[str, Any]:
-    """All settings of a run and of its model by their names."""
-    return {**vars(config.model), **vars(config)}
 
 
 _ONLY_FOR = {"reset": "gru", "activation": "rnn", "forget_bias": "lstm"}
@@ -423,9 +418,7 @@ def training_form(frame: Frame) -> TrainConfig | None:
     with st.expander(_("All settings"), icon=":material/tune:"):
         values = _settings(frame, PRESETS[chosen].config)
     try:
-        model = ModelConfig(**{k: v for k, v in values.items() if k in ModelConfig.__dataclass_fields__})
-        rest = {k: v for k, v in values.items() if k not in ModelConfig.__dataclass_fields__}
-        return TrainConfig(model=model, corpus=text, **rest)
+        return TrainConfig().with_settings({**values, "corpus": text})
     except InputError as error:
         show_error(frame, error)
         return None
@@ -435,7 +428,7 @@ def _settings(frame: Frame, preset: TrainConfig) -> dict[str, Any]:
     """Every setting's widget, starting at the preset's value."""
     _ = frame.translate
     labels, names = setting_labels(_), setting_names(_)
-    start = _flat(preset)
+    start = preset.settings()
     values: dict[str, Any] = {}
     columns = st.columns(4)
     for i, name in enumerate((*_CHOICES, *_NUMBERS)):

@@ -8,3 +8,4 @@ from hypothesis import settings
 settings.register_profile("rnnviz", derandomize=True, deadline=None, print_blob=False)
 settings.load_profile("rnnviz")
 torch.set_num_threads(1)
+torch.set_warn_always(True)  # a warning given once only would hit whichever test came first

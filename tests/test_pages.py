@@ -1,0 +1,145 @@
+"""Every page without a browser: it opens, says what it is, and its widgets work."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from rnnviz import ui
+from rnnviz.config import PRESETS, TrainConfig
+from rnnviz.runs import Run, Status
+from rnnviz.text import read, split
+
+APP = str(Path(__file__).resolve().parent.parent / "app.py")
+pytestmark = [
+    # Dask and Tornado leave sockets to the interpreter's end in the process that tests them.
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+
+class IdleEngine:
+    """An engine whose runs wait for ever: pages are tested without a cluster."""
+
+    def __init__(self) -> None:
+        self.submitted: list[tuple[TrainConfig, str]] = []
+        self.states: dict[str, Status] = {}
+
+    def submit(self, config: TrainConfig, corpus: object) -> str:
+        run = Run.create(config, corpus)  # type: ignore[arg-type]
+        self.submitted.append((config, run.id))
+        self.states[run.id] = Status("running")
+        return run.id
+
+    def view(self, run_id: str) -> object:
+        from rnnviz.engine import View
+
+        return View(self.states.get(run_id) or Run.find(run_id).status(), 1)
+
+    def pause(self, run_id: str) -> None:
+        self.states[run_id] = Status("paused")
+
+    def resume(self, run_id: str) -> None:
+        self.states[run_id] = Status("running")
+
+    def cancel(self, run_id: str) -> None:
+        self.states[run_id] = Status("stopped")
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> IdleEngine:
+    monkeypatch.setenv("RNNVIZ_HOME", str(tmp_path))
+    idle = IdleEngine()
+    monkeypatch.setattr(ui, "engine", lambda: idle)
+    return idle
+
+
+def open_app(page: str, language: str = "en", **query: str) -> AppTest:
+    app = AppTest.from_file(APP, default_timeout=60)
+    for name, value in {**query, "lang": language}.items():
+        app.query_params[name] = value
+    app.run()
+    if page != "home":
+        app.switch_page(f"pages/{page}.py").run()
+    assert not app.exception
+    return app
+
+
+@pytest.mark.parametrize(("language", "title"), [("en", "Home"), ("zh", "首页")])
+def test_home_opens_in_each_language(engine: IdleEngine, language: str, title: str) -> None:
+    """The home page has its title, its prose and the shipped run's three charts."""
+    app = open_app("home", language)
+    assert app.title[0].value == title
+    assert len(app.get("bidi_component")) == 3
+
+
+@pytest.mark.parametrize(("language", "title", "button"), [("en", "Train", "Train"), ("zh", "训练", "训练")])
+def test_train_opens_in_each_language(engine: IdleEngine, language: str, title: str, button: str) -> None:
+    """The Train page opens on the shipped run, with the button ready."""
+    app = open_app("train", language)
+    assert app.title[0].value == title
+    assert app.button(key="train").label == button
+    assert not app.button(key="train").disabled
+    assert len(app.get("bidi_component")) == 3
+
+
+def test_the_buttons_follow_the_run(engine: IdleEngine) -> None:
+    """Train starts the preset's configuration; pause, resume and stop appear when they make sense."""
+    app = open_app("train")
+    app.button(key="train").click().run()
+    ((config, run_id),) = engine.submitted
+    assert config == PRESETS["quick"].config
+    assert app.query_params["run"] == run_id
+    assert app.button(key="train").disabled
+    app.button(key="pause").click().run()
+    assert engine.states[run_id].state == "paused"
+    app.button(key="resume").click().run()
+    app.button(key="stop").click().run()
+    assert engine.states[run_id].state == "stopped"
+    assert not app.button(key="train").disabled
+
+
+@pytest.mark.parametrize("name", list(PRESETS))
+def test_each_preset_trains_its_own_configuration(engine: IdleEngine, name: str) -> None:
+    """A preset chosen in the form is submitted exactly as it is defined."""
+    app = open_app("train")
+    app.selectbox(key="preset").set_value(name).run()
+    app.button(key="train").click().run()
+    assert engine.submitted[0][0] == PRESETS[name].config
+
+
+def test_settings_come_from_the_address_and_go_into_the_run(engine: IdleEngine) -> None:
+    """Settings named in the address are in the form and in the submitted configuration."""
+    app = open_app("train", cell="lstm", corpus="brackets", sampling="random")
+    app.number_input(key="hidden_size").set_value(7).run()
+    app.text_input(key="prefixes").set_value("(,[[").run()
+    app.button(key="train").click().run()
+    config = engine.submitted[0][0]
+    assert (config.model.cell, config.corpus, config.sampling) == ("lstm", "brackets", "random")
+    assert config.model.hidden_size == 7
+    assert config.prefixes == ("(", "[[")
+
+
+def test_a_text_too_short_for_a_batch_is_told(engine: IdleEngine) -> None:
+    """A batch larger than the text allows says how many characters it needs, and the button is off."""
+    app = open_app("train")
+    app.number_input(key="batch_size").set_value(2000).run()
+    assert "needs at least 52,000" in app.error[0].value.replace("\\", "")
+    assert app.button(key="train").disabled
+
+
+def test_markdown_in_a_users_text_stays_text(engine: IdleEngine) -> None:
+    """What a user wrote reaches an error message with its Markdown escaped."""
+    app = open_app("train", run="[x](http://example.org)")
+    assert "\\[x\\]\\(http" in app.error[0].value
+
+
+def test_a_run_that_failed_says_why(engine: IdleEngine) -> None:
+    """The reason in a failed run's folder is on the page, in the reader's language."""
+    corpus = split(read("sums"), "sums", max_chars=2000)
+    run = Run.create(TrainConfig(corpus="sums"), corpus)
+    run.set_status(Status("failed", "the worker failed: {reason}", {"reason": "killed"}))
+    app = open_app("train", "zh", run=run.id)
+    assert "计算进程出错：killed" in app.error[0].value
