@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 from rnnviz.errors import InputError
 from rnnviz.signals import Activation, CellName, Reset
 
-Implementation = Literal["scratch", "torch"]
+Implementation = Literal["fused", "scratch", "torch"]
 Initialisation = Literal["normal", "uniform"]
 Sampling = Literal["sequential", "random"]
 Optimizer = Literal["sgd", "adam"]
@@ -35,6 +35,9 @@ RANGES: dict[str, tuple[float, float]] = {
     "predict_every": (0, 100_000),
     "predict_length": (1, 2000),
 }
+_REAL = {"forget_bias", "learning_rate", "clip"}
+_OPTIONAL = {"held_out_chars"}
+_TYPES: dict[str, type] = {"bidirectional": bool, "keep_line_breaks": bool, "corpus": str, "probe": str}
 MAX_PARAMETERS = 50_000_000
 CHOICES: dict[str, tuple[str, ...]] = {
     "cell": get_args(CellName),
@@ -52,6 +55,13 @@ def _check(config: Any) -> None:
     """Raises InputError for the first field outside its range or its choices."""
     for item in fields(config):
         value = getattr(config, item.name)
+        if item.name in _TYPES and not isinstance(value, _TYPES[item.name]):
+            raise InputError(
+                "{name} is {value!r}; allowed: {allowed}",
+                name=item.name,
+                value=value,
+                allowed="true or false" if _TYPES[item.name] is bool else "a text",
+            )
         if item.name in CHOICES and value not in CHOICES[item.name]:
             raise InputError(
                 "{name} is {value}; allowed: {allowed}",
@@ -59,9 +69,11 @@ def _check(config: Any) -> None:
                 value=value,
                 allowed=", ".join(CHOICES[item.name]),
             )
-        if item.name in RANGES and value is not None:
+        if item.name in RANGES and not (value is None and item.name in _OPTIONAL):
             low, high = RANGES[item.name]
-            if not (isinstance(value, int | float) and math.isfinite(value) and low <= value <= high):
+            kind = int | float if item.name in _REAL else int
+            number = isinstance(value, kind) and not isinstance(value, bool)
+            if not (number and math.isfinite(value) and low <= value <= high):
                 raise InputError(
                     "{name} is {value}; allowed: {low:g} to {high:g}", name=item.name, value=value, low=low, high=high
                 )
@@ -69,7 +81,10 @@ def _check(config: Any) -> None:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """A language model's shape and start. The defaults are the seeds' GRU from scratch.
+    """A language model's shape and start. The defaults are the notes' GRU from scratch.
+
+    `implementation` is "fused" for our own backpropagation through time (`fused.py`), "scratch" for
+    the equations under autograd, or "torch" for nn.RNN, nn.GRU and nn.LSTM. The mathematics is one.
 
     `initialisation` is "normal" for N(0, 0.01) weights and zero biases, or "uniform" for torch's
     U(-1/sqrt(h), 1/sqrt(h)). `forget_bias` is added to the LSTM's b_f (Jozefowicz et al. 2015).
@@ -81,7 +96,7 @@ class ModelConfig:
     hidden_size: int = 256
     num_layers: int = 1
     bidirectional: bool = False
-    implementation: Implementation = "scratch"
+    implementation: Implementation = "fused"
     reset: Reset = "after"
     activation: Activation = "tanh"
     initialisation: Initialisation = "normal"
@@ -92,7 +107,7 @@ class ModelConfig:
         if self.implementation == "torch" and self.cell == "gru" and self.reset == "before":
             raise InputError(
                 "torch's GRU applies the reset gate after the matrix product, so reset=before has no torch "
-                "implementation; choose reset=after or implementation=scratch"
+                "implementation; choose reset=after, or implementation=fused or scratch"
             )
 
     @property
@@ -139,7 +154,11 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         _check(self)
+        if isinstance(self.prefixes, str):
+            raise InputError("prefixes is {value!r}; allowed: a list of texts", value=self.prefixes)
         object.__setattr__(self, "prefixes", tuple(self.prefixes))
+        if any(not isinstance(prefix, str) for prefix in self.prefixes):
+            raise InputError("prefixes is {value!r}; allowed: a list of texts", value=list(self.prefixes))
         if any(not prefix for prefix in self.prefixes):
             raise InputError("a prefix is empty; it needs at least one character")
 
@@ -175,7 +194,9 @@ class TrainConfig:
             values = dict(values)
             model = ModelConfig(**dict(values.pop("model", {})))
             return TrainConfig(model=model, **values)
-        except TypeError as error:
+        except InputError:
+            raise
+        except (TypeError, ValueError) as error:
             raise InputError("the configuration cannot be read: {reason}", reason=error) from error
 
 
@@ -198,7 +219,7 @@ def _presets() -> tuple[Preset, ...]:
             "Quick: a small GRU in a minute",
             replace(
                 adam,
-                model=replace(concise, hidden_size=64),
+                model=ModelConfig(hidden_size=64, initialisation="uniform"),
                 max_chars=4000,
                 batch_size=16,
                 num_steps=25,

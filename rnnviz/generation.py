@@ -33,7 +33,7 @@ def generate(
     """
     if not prefix:
         raise InputError("the prefix is empty; it needs at least one character")
-    if temperature < 0:
+    if not temperature >= 0:  # also refuses NaN
         raise InputError("the temperature is {value}; allowed: 0 and above", value=temperature)
     if top_k is not None and top_k < 1:
         raise InputError("top-k is {value}; allowed: 1 and above", value=top_k)
@@ -51,14 +51,20 @@ def generate(
         distributions.append(P.float().numpy())
         logits, state = model(choice.to(device).reshape(1, 1), state)
     written = vocabulary.decode(np.array(indices, dtype=np.int64))
-    return Generation(prefix, prefix + written, np.array(distributions).reshape(length, len(vocabulary)))
+    return Generation(
+        prefix, prefix + written, np.array(distributions, dtype=np.float32).reshape(length, len(vocabulary))
+    )
 
 
 def _distribution(logits: Tensor, temperature: float, top_k: int | None) -> Tensor:
     """softmax(logits / temperature) over the top_k likeliest characters, (V,)."""
     if top_k is not None and top_k < len(logits):
-        logits = logits.masked_fill(logits < logits.topk(top_k).values[-1], -torch.inf)
-    return torch.softmax(logits / (temperature or 1.0), dim=-1)
+        best = logits.topk(top_k)
+        logits = torch.full_like(logits, -torch.inf).scatter(0, best.indices, best.values)
+    if temperature:
+        # the largest logit becomes 0, so that a tiny temperature overflows to -inf and never to NaN
+        logits = torch.where(logits == logits.max(), 0.0, (logits - logits.max()) / temperature)
+    return torch.softmax(logits, dim=-1)
 
 
 def predict(model: LanguageModel, vocabulary: Vocabulary, prefix: str, length: int) -> str:

@@ -1,9 +1,9 @@
-"""One recurrent layer, two implementations behind one contract.
+"""One recurrent layer, three implementations behind one contract; the fused one stands in `fused.py`.
 
 A layer maps (T, B, d) inputs and a state to (T, B, D h) hidden states, D = 1 or 2 directions. The
 state is a tuple of (D, B, h) tensors: H, and C for the LSTM. `weights()` gives the parameters
 under the textbook's names, one dictionary a direction; `load` takes them back, so a layer of
-either implementation can be turned into the other exactly.
+one implementation can be turned into another exactly.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from rnnviz.cells import State, Weights, cell_of, last_state, scan
 from rnnviz.config import ModelConfig
+from rnnviz.fused import FusedLayer
 
 
 class Layer(Protocol):
@@ -162,6 +163,8 @@ class TorchLayer(nn.Module):
                 view.copy_(given[name])
 
 
-def make_layer(config: ModelConfig, d: int) -> ScratchLayer | TorchLayer:
+def make_layer(config: ModelConfig, d: int) -> ScratchLayer | TorchLayer | FusedLayer:
     """A layer with inputs of size d, in the implementation that the configuration names."""
-    return TorchLayer(config, d) if config.implementation == "torch" else ScratchLayer(config, d)
+    if config.implementation == "torch":
+        return TorchLayer(config, d)
+    return FusedLayer(config, d) if config.implementation == "fused" else ScratchLayer(config, d)

@@ -16,11 +16,24 @@ from torch import Tensor, nn
 
 from rnnviz.cells import State, cell_of
 from rnnviz.config import ModelConfig
+from rnnviz.fused import MAX_SHAPES, Adjoints, Buffers, FusedLayer, output_loss
 from rnnviz.layers import Layer, initial_weights, make_layer
 from rnnviz.text import UNKNOWN
 
 ModelState = tuple[State, ...]
 """A state per layer: a tuple of (D, B, h) tensors, H and for the LSTM C."""
+
+
+def for_device(config: ModelConfig, device: torch.device) -> ModelConfig:
+    """The configuration that runs best on a device, with the same mathematics.
+
+    The fused loop is Python, a step at a time. On CUDA cuDNN's layers run all steps in one call, so
+    they take its place wherever they know the cell: all but a GRU with reset before.
+    """
+    known = config.cell != "gru" or config.reset == "after"
+    if device.type == "cuda" and config.implementation == "fused" and known:
+        return replace(config, implementation="torch")
+    return config
 
 
 @dataclass(frozen=True)
@@ -50,7 +63,38 @@ class LanguageModel(nn.Module):
         self.layers = nn.ModuleList(make_layer(config, d) for d in sizes)
         self.W_hq = nn.Parameter(torch.zeros(D * h, vocab_size))
         self.b_q = nn.Parameter(torch.zeros(vocab_size))
+        self._output_buffers: dict[tuple[int, int], Buffers] = {}
+        self._flatten()
         self._initialise(sizes, generator or torch.Generator().manual_seed(0))
+
+    def _apply(self, *arguments: Any, **options: Any) -> LanguageModel:
+        """A change of device or precision makes new parameters; they go into new flat buffers."""
+        super()._apply(*arguments, **options)  # type: ignore[no-untyped-call]
+        self._output_buffers.clear()
+        self._flatten()
+        return self
+
+    def _flatten(self) -> None:
+        """Fused: lay all parameters, and all gradients, into one tensor each, with views in their places.
+
+        The norm, the clipping and the optimiser are then one pass each.
+        """
+        if self.config.implementation != "fused":
+            return
+        parameters = list(self.parameters())
+        self.flat = torch.cat([p.data.flatten() for p in parameters])
+        self.flat.grad = torch.zeros_like(self.flat)
+        offset = 0
+        for p in parameters:
+            p.data = self.flat[offset : offset + p.numel()].view_as(p)
+            p.grad = self.flat.grad[offset : offset + p.numel()].view_as(p)
+            offset += p.numel()
+        for layer in self.layers:
+            layer.forget_buffers()  # type: ignore[operator]  # a FusedLayer
+
+    def trainable(self) -> list[Tensor]:
+        """The tensors for an optimiser: all parameters, or with the fused implementation the one they live in."""
+        return [self.flat] if self.config.implementation == "fused" else list(self.parameters())
 
     @torch.no_grad()
     def _initialise(self, sizes: list[int], generator: torch.Generator) -> None:
@@ -78,7 +122,9 @@ class LanguageModel(nn.Module):
 
     def hidden(self, ids: Tensor, state: ModelState) -> tuple[Tensor, ModelState]:
         """The last layer's hidden states (T, B, D h) and the state after the last step."""
-        X = encode_one_hot(ids, self.vocab_size, self.W_hq.dtype)
+        # a one-hot vector times a matrix is a row of it: the fused layer looks the row up
+        fused = self.config.implementation == "fused"
+        X = ids if fused else encode_one_hot(ids, self.vocab_size, self.W_hq.dtype)
         after = []
         for layer, layer_state in zip(self._layers(), state, strict=True):
             X, new_state = layer(X, layer_state)
@@ -99,10 +145,38 @@ class LanguageModel(nn.Module):
 
     def loss_and_gradients(self, X: Tensor, Y: Tensor, state: ModelState) -> tuple[BatchLoss, ModelState]:
         """One forward and backward pass; leaves dL/dparameter in `.grad` and returns a detached state."""
+        if self.config.implementation == "fused":
+            return self.backpropagate(X, Y, state)[:2]
         self.zero_grad(set_to_none=True)
         mean, loss, after = self.loss(X, Y, state)
         mean.backward()
         return loss, detach(after)
+
+    @torch.no_grad()
+    def backpropagate(self, X: Tensor, Y: Tensor, state: ModelState) -> tuple[BatchLoss, ModelState, list[Adjoints]]:
+        """`loss_and_gradients` of the fused implementation, with dL/dH_t of every step.
+
+        The last value is, layer by layer and direction by direction, dL/dH_t and for the LSTM
+        dL/dC_t, (T, B, h) each: views, valid until the next call of the same shape.
+        """
+        layers: list[FusedLayer] = list(self.layers)  # type: ignore[arg-type]
+        H, tapes, after = X, [], []
+        for layer, layer_state in zip(layers, state, strict=True):
+            H, new_state, tape = layer.run(H, layer_state)
+            tapes.append(tape)
+            after.append(new_state)
+        T, B = X.shape
+        if len(self._output_buffers) > MAX_SHAPES:
+            self._output_buffers.clear()
+        buffers = self._output_buffers.setdefault((T, B), Buffers(self.flat))
+        nats, characters, dH = output_loss(H, Y, self.W_hq, self.b_q, buffers)
+        adjoints: list[Adjoints] = []
+        below: Tensor | None = dH
+        for layer, tape in zip(reversed(layers), reversed(tapes), strict=True):
+            assert below is not None  # noqa: S101  only the first layer reads indices
+            below, own = layer.backward(tape, below)
+            adjoints.insert(0, own)
+        return BatchLoss(nats, characters), tuple(after), adjoints
 
     def weights(self) -> dict[str, Tensor]:
         """Every parameter by its textbook name, such as `layer1.forward.W_xz`, `W_hq`, `b_q`.
@@ -116,7 +190,16 @@ class LanguageModel(nn.Module):
         output = {name: p.grad for name, p in (("W_hq", self.W_hq), ("b_q", self.b_q)) if p.grad is not None}
         return self._named("gradients") | output
 
-    def _named(self, part: Literal["weights", "gradients"]) -> dict[str, Tensor]:
+    def gradient_norms(self) -> dict[str, float]:
+        """The L2 norm of dL/dparameter for every parameter, by the names of `weights`."""
+        if self.config.implementation == "fused":
+            output = {name: torch.linalg.vector_norm(p.grad) for name, p in (("W_hq", self.W_hq), ("b_q", self.b_q))}
+            norms = self._named("gradient_norms") | output
+            return dict(zip(norms, torch.stack(list(norms.values())).tolist(), strict=True))
+        gradients = self.gradients()
+        return dict(zip(gradients, torch.stack(torch._foreach_norm(list(gradients.values()))).tolist(), strict=True))
+
+    def _named(self, part: Literal["weights", "gradients", "gradient_norms"]) -> dict[str, Tensor]:
         return {
             f"layer{i}.{direction}.{name}": value
             for i, layer in enumerate(self._layers(), start=1)

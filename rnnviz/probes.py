@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from rnnviz.cells import cell_of, scan
+from rnnviz.errors import InputError
 from rnnviz.model import LanguageModel, ModelState, encode_one_hot
 from rnnviz.recording import Array, Trace
 from rnnviz.text import Vocabulary
@@ -17,6 +18,8 @@ def trace(model: LanguageModel, vocabulary: Vocabulary, text: str, state: ModelS
     The equations of `cells.py` run over the model's own weights, so a recording is the same for
     every implementation. Each array is float32 of shape (len(text), h).
     """
+    if not text:
+        raise InputError("the text is empty; it needs at least one character")
     ids = torch.from_numpy(vocabulary.encode(text)).to(model.W_hq.device).unsqueeze(1)
     X = encode_one_hot(ids, model.vocab_size, model.W_hq.dtype)
     state = model.initial_state(1) if state is None else state

@@ -98,13 +98,17 @@ def order_by_similarity(values: Array) -> NDArray[np.intp]:
     Units are laid on the plane of the two leading principal components of their centred,
     normalised activity and read off by angle, starting opposite to the mean activity.
     """
-    centred = values - values.mean(axis=0)
+    columns, group, counts = np.unique(values, axis=1, return_inverse=True, return_counts=True)
+    means = columns.mean(axis=0)
+    centred = columns - means
     scale = np.linalg.norm(centred, axis=0)
     unit = centred / np.where(scale > 0, scale, 1)
-    _, _, components = np.linalg.svd(unit, full_matrices=False)
-    if len(components) < 2:
-        return np.argsort(values.mean(axis=0), kind="stable")
-    first, second = components[:2]
-    first = first * (np.sign((first * values.mean(axis=0)).sum()) or 1)
-    second = second * (np.sign((second * scale).sum()) or 1)
-    return np.argsort(np.arctan2(second, first), kind="stable")
+    axes, _, _ = np.linalg.svd(unit * np.sqrt(counts), full_matrices=False)
+    if axes.shape[1] < 2:
+        order = np.argsort(means, kind="stable")
+    else:
+        first, second = axes[:, :2].T @ unit
+        first = first * (np.sign((first * means * counts).sum()) or 1)
+        second = second * (np.sign((second * scale * counts).sum()) or 1)
+        order = np.argsort(np.arctan2(second, first), kind="stable")
+    return np.argsort(np.argsort(order)[group], kind="stable")

@@ -97,7 +97,7 @@ def from_json(values: Mapping[str, Any]) -> Report:
     if values["kind"] == "epoch":
         if fields["perplexity"] is None:
             fields["perplexity"] = math.inf
-        if fields["held_out_perplexity"] is None and fields["known_share"] is not None:
+        if fields["held_out_perplexity"] is None and fields["known_share"]:
             fields["held_out_perplexity"] = math.inf
     report: Report = _KINDS[values["kind"]](**fields)
     return report

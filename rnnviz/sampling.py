@@ -1,12 +1,12 @@
 """Mini-batches of a long text: random and sequential sampling (the notes' 随机采样, 相邻采样).
 
-A text of 12 characters, B = 2 rows, T = 3 time steps:
+A text of 14 characters, B = 2 rows, T = 3 time steps:
 
-    text        a b c d e f g h i j k l
+    text        a b c d e f g h i j k l m n
     sequential  row 0: a b c | d e f      batch 1 continues where batch 0 stopped, row by row,
-                row 1: g h i | j k l      so the state can be carried over
-    random      the text is cut into a b c | d e f | g h i, the pieces are shuffled and dealt
-                to the rows, so every batch starts from a fresh state
+                row 1: h i j | k l m      so the state can be carried over
+    random      the text is cut into a b c | d e f | g h i | j k l; the pieces are shuffled and
+                dealt to the rows, so every batch starts from a fresh state
 
 Y is X shifted by one character. Both kinds are one array of start positions, of shape
 (batches, B): what the picture of a sampling paints and what training reads are the same numbers.

@@ -45,11 +45,11 @@ SIGNALS: dict[str, Signal] = {
         Signal("Z", "update gate", "Zₜ", 0.0, 1.0, "#3A7CA5"),
         Signal("H_tilde", "candidate hidden state", "H̃ₜ", -1.0, 1.0, "#B07D12"),
         Signal("H", "hidden state", "Hₜ", -1.0, 1.0, "#1B8A6B"),
-        Signal("I", "input gate", "Iₜ", 0.0, 1.0, "#2E8BC0"),
+        Signal("I", "input gate", "Iₜ", 0.0, 1.0, "#328BBF"),
         Signal("F", "forget gate", "Fₜ", 0.0, 1.0, "#B5548F"),
-        Signal("O", "output gate", "Oₜ", 0.0, 1.0, "#6F8F1D"),
-        Signal("C_tilde", "candidate memory cell", "C̃ₜ", -1.0, 1.0, "#D2691E"),
-        Signal("C", "memory cell", "Cₜ", -2.0, 2.0, "#7B68C8"),
+        Signal("O", "output gate", "Oₜ", 0.0, 1.0, "#739A31"),
+        Signal("C_tilde", "candidate memory cell", "C̃ₜ", -1.0, 1.0, "#C65E0A"),
+        Signal("C", "memory cell", "Cₜ", -2.0, 2.0, "#7668CC"),
     )
 }
 

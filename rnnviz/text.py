@@ -122,11 +122,13 @@ def decode(data: bytes, limit: int = MAX_BYTES) -> str:
     if not data.strip():
         raise InputError("the file is empty")
     try:
-        return data.decode("utf-8-sig")
+        text: str | None = data.decode("utf-8-sig")
     except UnicodeDecodeError:
         match = from_bytes(data, cp_isolation=_ENCODINGS).best()
-    text = "" if match is None else str(match).removeprefix("\ufeff")
-    if not text or "\x00" in text:
+        text = None if match is None else str(match).removeprefix("\ufeff")
+    if text == "":
+        raise InputError("the file is empty")
+    if text is None or "\x00" in text:
         raise InputError("the file is not a text in UTF-8, UTF-16 or GB18030; save it as UTF-8 and try again")
     return text
 
@@ -149,9 +151,9 @@ def _unzip(data: bytes, limit: int) -> bytes:
             if len(inflated) > limit:
                 raise too_large
             return inflated
-    except (zipfile.BadZipFile, NotImplementedError, EOFError, OSError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
+    except InputError:
+        raise
+    except Exception as error:  # zipfile, zlib, bz2 and lzma each raise their own kinds for a damaged archive
         raise InputError("the zip cannot be read: {reason}", reason=error) from error
 
 
@@ -170,6 +172,8 @@ def read(source: str | Path | bytes, *, seed: int = 0) -> str:
         return CORPORA[str(source)].text(seed)
     path = Path(source)
     try:
+        if path.exists() and not path.is_file():
+            raise IsADirectoryError(0, "it is not a file")
         if path.stat().st_size > MAX_BYTES:
             raise InputError(
                 "the file has {size:,} bytes; allowed: at most {limit:,}", size=path.stat().st_size, limit=MAX_BYTES
@@ -228,7 +232,7 @@ def _words(word: Callable[[], str], size: int) -> str:
     if size < 1:
         raise InputError("a generated corpus of {size} characters was asked for; it needs at least 1", size=size)
     words: list[str] = []
-    length = 0
+    length = -1  # a space stands before every word but the first
     while length < size:
         words.append(word())
         length += len(words[-1]) + 1

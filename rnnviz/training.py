@@ -15,7 +15,7 @@ from torch import Tensor
 from rnnviz.config import TrainConfig
 from rnnviz.errors import InputError
 from rnnviz.generation import predict
-from rnnviz.model import BatchLoss, LanguageModel, ModelState, detach
+from rnnviz.model import BatchLoss, LanguageModel, ModelState, detach, for_device
 from rnnviz.reports import Checkpoint, EpochReport, FailureReport, PredictionReport, Report, StepReport
 from rnnviz.sampling import Indices, starts, window
 from rnnviz.text import Corpus, default_prefixes
@@ -46,13 +46,6 @@ def evaluate(model: LanguageModel, ids: Indices) -> BatchLoss:
     return total
 
 
-def gradient_norms(model: LanguageModel) -> dict[str, float]:
-    """The L2 norm of dL/dparameter for every parameter, by its textbook name."""
-    gradients = model.gradients()
-    norms = torch.stack(torch._foreach_norm(list(gradients.values()))).tolist()
-    return dict(zip(gradients, norms, strict=True))
-
-
 def clip_scale(norm: float, theta: float) -> float:
     """min(theta / norm, 1), the factor that clipping applies to all gradients; theta 0 never clips."""
     return min(theta / norm, 1.0) if theta and norm else 1.0
@@ -79,7 +72,7 @@ def make_optimizer(config: TrainConfig, model: LanguageModel) -> torch.optim.Opt
     """SGD without momentum or Adam with torch's defaults, over all parameters."""
     kind: Any = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}[config.optimizer]
     fused = model.W_hq.device.type in ("cpu", "cuda")
-    optimizer: torch.optim.Optimizer = kind(model.parameters(), lr=config.learning_rate, fused=fused)
+    optimizer: torch.optim.Optimizer = kind(model.trainable(), lr=config.learning_rate, fused=fused)
     return optimizer
 
 
@@ -113,7 +106,8 @@ class Trainer:
         self.steps_per_epoch = len(self._epoch_starts(0))
         self.device = resolve_device(config.device)
         generator = torch.Generator().manual_seed(config.seed)
-        self.model = LanguageModel(config.model, len(corpus.vocabulary), generator).to(self.device)
+        model = for_device(config.model, self.device)
+        self.model = LanguageModel(model, len(corpus.vocabulary), generator).to(self.device)
         self.optimizer = make_optimizer(config, self.model)
         self.step = 0
         self.state: ModelState = self.model.initial_state(config.batch_size)
@@ -148,12 +142,13 @@ class Trainer:
             self.sums = EpochSums()
         X, Y = self._batch(epoch, position)
         loss, after = self.model.loss_and_gradients(X, Y, self.state)
-        norms = gradient_norms(self.model)
+        norms = self.model.gradient_norms()
         norm = math.sqrt(sum(n * n for n in norms.values()))
         if not (math.isfinite(loss.nats) and math.isfinite(norm)):
             yield self._fail(epoch, loss, norm)
             return
         scale = clip_scale(norm, self.config.clip)
+        after_clipping = min(norm * scale, self.config.clip or math.inf)  # never above theta, by rounding either
         self._apply(scale)
         self.state = after
         self.step += 1
@@ -161,9 +156,9 @@ class Trainer:
         self.sums.characters += loss.characters
         self.sums.steps += 1
         self.sums.norm_before += norm
-        self.sums.norm_after += norm * scale
+        self.sums.norm_after += after_clipping
         self.sums.seconds += time.perf_counter() - began
-        yield StepReport(self.step, epoch + 1, loss.mean, loss.characters, norm, norm * scale, norms)
+        yield StepReport(self.step, epoch + 1, loss.mean, loss.characters, norm, after_clipping, norms)
         if position == self.steps_per_epoch - 1:
             yield from self._end_epoch(epoch + 1)
 
@@ -179,17 +174,18 @@ class Trainer:
 
     def _apply(self, scale: float) -> None:
         if scale < 1:
-            torch._foreach_mul_([p.grad for p in self.model.parameters() if p.grad is not None], scale)
+            torch._foreach_mul_([p.grad for p in self.model.trainable() if p.grad is not None], scale)
         self.optimizer.step()
 
     def _end_epoch(self, epoch: int) -> Iterator[Report]:
         sums = self.sums
         held_out = evaluate(self.model, self.held_out_ids) if len(self.held_out_ids) > 1 else None
+        scored = held_out is not None and held_out.characters > 0  # a text of unknown characters has no perplexity
         yield EpochReport(
             step=self.step,
             epoch=epoch,
             perplexity=perplexity(sums.nats, sums.characters),
-            held_out_perplexity=perplexity(held_out.nats, held_out.characters) if held_out else None,
+            held_out_perplexity=perplexity(held_out.nats, held_out.characters) if held_out and scored else None,
             known_share=self.corpus.known_share if held_out else None,
             norm_before=sums.norm_before / sums.steps,
             norm_after=sums.norm_after / sums.steps,
@@ -210,7 +206,8 @@ class Trainer:
             epoch + 1,
             "the training diverged: in step {step} (epoch {epoch}) {symbol} = {value}. "
             "The weights from the end of epoch {kept} are kept. "
-            "Lower the learning rate ({learning_rate:g}) or the clipping threshold ({clip:g}; 0 is off)",
+            "Lower the learning rate (now {learning_rate:g}), "
+            "or clip to a smaller norm (θ is {clip:g}; 0 is no clipping)",
             {
                 "symbol": "‖g‖" if math.isfinite(loss.nats) else "L",
                 "value": str(norm if math.isfinite(loss.nats) else loss.nats),
@@ -231,6 +228,8 @@ class Trainer:
         arrays = {f"weights.{name}": _numpy(value) for name, value in self.model.weights().items()}
         for index, memory in self.optimizer.state_dict()["state"].items():
             arrays |= {f"optimizer.{index}.{key}": _numpy(value) for key, value in memory.items()}
+        if self.step % self.steps_per_epoch:  # between epochs these are the weights themselves
+            arrays |= {f"good.{name}": _numpy(value) for name, value in self._good.items()}
         for i, layer in enumerate(self.state):
             arrays |= {f"state.{i}.{k}": _numpy(S) for k, S in enumerate(layer)}
         failure = None if self.failure is None else vars(self.failure)
@@ -248,6 +247,9 @@ class Trainer:
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         arrays = {name: torch.from_numpy(np.array(value)).to(self.device) for name, value in checkpoint.arrays.items()}
+        unknown = checkpoint.weights().keys() ^ self.model.weights().keys()
+        if unknown:
+            raise KeyError(min(unknown))
         self.model.load_weights({name.removeprefix("weights."): a for name, a in arrays.items()})
         memory: dict[int, dict[str, Tensor]] = {}
         for name, value in arrays.items():
@@ -257,15 +259,15 @@ class Trainer:
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": memory})
         self.state = detach(
             tuple(
-                tuple(arrays[f"state.{i}.{k}"] for k in range(len(layer)))
-                for i, layer in enumerate(self.model.initial_state(1))
+                tuple(arrays[f"state.{i}.{k}"].reshape(S.shape) for k, S in enumerate(layer))
+                for i, layer in enumerate(self.model.initial_state(self.config.batch_size))
             )
         )
         self.step = int(checkpoint.meta["step"])
         self.sums = EpochSums(**checkpoint.meta["sums"])
         failure = checkpoint.meta["failure"]
         self.failure = FailureReport(**failure) if failure else None
-        self._good = self._weights_copy()
+        self._good = {name: arrays.get(f"good.{name}", value) for name, value in self._weights_copy().items()}
 
 
 def _numpy(value: Tensor) -> Any:

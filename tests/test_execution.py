@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import random
 import shutil
 from collections.abc import Iterator
@@ -44,10 +45,9 @@ STEPS = 20
 LSTM = ModelConfig(cell="lstm", hidden_size=4, num_layers=2, initialisation="uniform", implementation="torch")
 KINDS = {
     "sequential-sgd": CONFIG,
-    "random-sgd": replace(CONFIG, sampling="random"),
+    "random-sgd-scratch": replace(CONFIG, sampling="random", model=replace(CONFIG.model, implementation="scratch")),
     "sequential-adam": replace(CONFIG, optimizer="adam", learning_rate=0.01),
     "random-adam-lstm": replace(CONFIG, model=LSTM, sampling="random", optimizer="adam", learning_rate=0.01),
-    "sequential-sgd-lstm": replace(CONFIG, model=LSTM),
 }
 Weights = dict[str, Tensor]
 
@@ -56,6 +56,7 @@ Weights = dict[str, Tensor]
 def _own_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Every test starts as a fresh worker, with a home of its own."""
     monkeypatch.setenv("RNNVIZ_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)  # no power cut here, and hundreds of files
     execution._live.clear()
     yield
     execution._live.clear()
@@ -111,7 +112,7 @@ def assert_as_uninterrupted(run: Run, config: TrainConfig, corpus: Corpus = CORP
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("saved", [True, False], ids=["checkpoint", "crash"])
-@pytest.mark.parametrize("cut", [1, 4, 7, 8, 19])
+@pytest.mark.parametrize("cut", [4, 7, 19])
 def test_a_resumed_run_is_the_run_that_was_never_interrupted(kind: str, saved: bool, cut: int) -> None:
     """Inside an epoch and at its end, from a checkpoint of that step or from the first one."""
     config = KINDS[kind]
@@ -422,7 +423,7 @@ def test_the_last_step_is_kept_though_it_is_no_milestone() -> None:
     last, latest = current.run.load_checkpoint(STEPS).weights(), current.run.load_checkpoint().weights()
     for name, values in latest.items():
         np.testing.assert_array_equal(last[name], values)
-    assert current.run.recording(STEPS).to_bytes() == current.run.recording().to_bytes()  # type: ignore[union-attr]
+    assert current.run.recording(STEPS).to_bytes() == current.run.recording().to_bytes()
 
 
 def test_milestones_are_the_weights_of_their_steps_and_nothing_else() -> None:

@@ -383,7 +383,7 @@ def test_a_truncated_recording_is_told(run: Run, share: float) -> None:
 
 def _npz(**arrays: object) -> bytes:
     buffer = io.BytesIO()
-    np.savez(buffer, **arrays)  # type: ignore[arg-type]
+    np.savez(buffer, **arrays)
     return buffer.getvalue()
 
 
