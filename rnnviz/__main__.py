@@ -1,4 +1,4 @@
-"""The command line: `rnnviz train`, `rnnviz generate RUN`, `rnnviz gates RUN`.
+"""The command line: `rnnviz train`, `rnnviz generate RUN`, `rnnviz gates RUN`, `rnnviz bench`.
 
 Exit codes: 0; 2 for bad usage, bad input or a training that diverged, with one line that says
 what is wrong; 130 after Ctrl-C, with what was reached saved.
@@ -12,7 +12,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
@@ -292,6 +292,32 @@ def gates(
     except OSError as error:
         raise InputError("{out} cannot be written: {reason}", out=out, reason=error.strerror) from error
     print(out)
+
+
+@app.command()
+def bench(
+    quick: Annotated[bool, typer.Option(help="The notes' setting with one thread, in half a minute.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line on standard output.")] = False,
+) -> None:
+    """Measure a training step of every implementation, side by side, in turns."""
+    from rnnviz.bench import run
+
+    table = Table("setting", "cell", "threads", "implementation", "characters/s", "of fused", "of the peak")
+    for measured in run(quick=quick):
+        if as_json:
+            _print_json(asdict(measured))
+            continue
+        table.add_row(
+            measured.setting,
+            measured.cell,
+            str(measured.threads),
+            measured.implementation,
+            quantity(measured.tokens_per_second),
+            f"{measured.ratio_to_fused:.2f}",
+            f"{measured.share_of_peak:.0%}",
+        )
+    if not as_json:
+        Console().print(table)
 
 
 def main() -> None:
