@@ -155,7 +155,7 @@ def _tell(report: Report, as_json: bool) -> None:
         if as_json:
             _print_json({"epoch": report.epoch, "prefix": report.prefix, "text": report.text})
         else:
-            Console().print(f"epoch {report.epoch}: {report.text}", markup=False, highlight=False)
+            Console().print(f"epoch {report.epoch}: {report.text}", markup=False, highlight=False, emoji=False)
     elif isinstance(report, EpochReport) and as_json:
         _print_json(
             {
@@ -187,7 +187,7 @@ def _finish(run: Run, failure: FailureReport | None, epochs: list[EpochReport], 
         perplexity, before, after, speed = map(quantity, numbers)
         table.add_row(str(last.epoch), perplexity, held_out, before, after, speed)
         console.print(table)
-    console.print(f"run: {run.folder}", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"run: {run.folder}", markup=False, highlight=False, emoji=False, soft_wrap=True)
 
 
 @contextmanager
@@ -233,7 +233,7 @@ def generate(
     length: Annotated[int, typer.Option(min=1, max=100_000)] = 200,
     temperature: Annotated[float, typer.Option(help="0 always takes the likeliest character.")] = 1.0,
     top_k: Annotated[int | None, typer.Option(help="Choose among the k likeliest only.")] = None,
-    seed: Annotated[int, typer.Option()] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1)] = 0,
 ) -> None:
     """Let a trained run write."""
     opened = Run.open(run)

@@ -59,8 +59,11 @@ class Execution:
 
     @property
     def is_current(self) -> bool:
-        """Whether nobody else has added to the run's reports since this trainer did."""
-        return self.run.reports_size() == self._size
+        """Whether the run is still there, and nobody else has added to its reports since this trainer did."""
+        try:
+            return self.run.reports_size() == self._size
+        except FileNotFoundError:
+            return False
 
     def advance(self, target: int) -> list[Report]:
         """Train up to a step of the run and write down what happened; reports already written are not repeated."""
@@ -118,7 +121,8 @@ def _open(folder: str) -> Execution:
     _live[folder] = execution
     while len(_live) > MAX_LIVE:
         _, oldest = _live.popitem(last=False)
-        oldest.save()
+        if oldest.is_current:
+            oldest.save()
     return execution
 
 

@@ -155,11 +155,12 @@ def gates_figure(
 
 def gates_page(trace: Trace) -> str:
     """Every signal of a recording, one heatmap below the other, as an HTML page that needs no network."""
-    names = [key.split(".") for key in trace.signals]
-    figures = [gates_figure(trace, name, int(layer.removeprefix("layer")), d) for layer, d, name in names]
-    page = make_subplots(
-        rows=len(figures), cols=1, shared_xaxes=True, vertical_spacing=0.02, row_titles=[n for *_, n in names]
-    )
+    keys = [key.split(".") for key in trace.signals]
+    figures = [gates_figure(trace, name, int(layer.removeprefix("layer")), d) for layer, d, name in keys]
+    several = trace.num_layers * len(trace.directions) > 1
+    titles = [" ".join((name, layer, direction)) if several else name for layer, direction, name in keys]
+    spacing = min(0.02, 0.2 / len(figures))
+    page = make_subplots(rows=len(figures), cols=1, shared_xaxes=True, vertical_spacing=spacing, row_titles=titles)
     for row, figure in enumerate(figures, start=1):
         page.add_trace(figure.data[0].update(showscale=False), row=row, col=1)
     page.update_yaxes(showticklabels=False, autorange="reversed")

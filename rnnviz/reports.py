@@ -92,7 +92,7 @@ def to_json(report: Report) -> dict[str, Any]:
 
 
 def from_json(values: Mapping[str, Any]) -> Report:
-    """The report that `to_json` wrote. Raises KeyError or TypeError for anything else."""
+    """The report that `to_json` wrote. Raises KeyError, TypeError or AttributeError for anything else."""
     fields = {k: v for k, v in values.items() if k != "kind"}
     if values["kind"] == "epoch":
         if fields["perplexity"] is None:

@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
 import platformdirs
 from safetensors import SafetensorError, safe_open
@@ -142,14 +142,17 @@ class Run:
     @cached_property
     def corpus(self) -> Corpus:
         values = _read_json(self.folder / "corpus.json")
-        try:
-            return Corpus(str(values["name"]), str(values["training"]), str(values["held_out"]))
-        except KeyError as error:
-            raise InputError("corpus.json of the run lacks {key}", key=error) from error
+        for key in ("name", "training", "held_out"):
+            if not isinstance(values.get(key), str):
+                raise InputError("corpus.json of the run lacks {key}", key=key)
+        return Corpus(values["name"], values["training"], values["held_out"])
 
     def status(self) -> Status:
         values = _read_json(self.folder / "status.json")
-        return Status(cast("State", values.get("state", "failed")), values.get("message", ""), values.get("values"))
+        state = values.get("state")
+        if state not in get_args(State):
+            raise InputError("status.json of the run is damaged: its state is {state!r}", state=state)
+        return Status(cast("State", state), values.get("message", ""), values.get("values"))
 
     def set_status(self, status: Status) -> None:
         _write_json(self.folder / "status.json", asdict(status))
@@ -172,7 +175,7 @@ class Run:
         complete = data[: data.rfind(b"\n") + 1]
         try:
             return [from_json(json.loads(line)) for line in complete.splitlines()], offset + len(complete)
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError("the run's reports are damaged: {reason}", reason=error) from error
 
     def append(self, reports: Iterable[Report]) -> None:
@@ -239,7 +242,7 @@ class Run:
 
 
 def _steps(folder: Path) -> list[int]:
-    return sorted(int(path.stem) for path in folder.iterdir() if path.stem.isdecimal())
+    return sorted(int(path.stem) for path in folder.glob("*.*") if path.stem.isdecimal())
 
 
 def write_atomically(path: Path, data: bytes) -> None:

@@ -21,7 +21,7 @@ CHOICES = {
     "cell": ("rnn", "gru", "lstm"),
     "activation": ("tanh", "relu"),
     "reset": ("before", "after"),
-    "implementation": ("scratch", "torch"),
+    "implementation": ("fused", "scratch", "torch"),
     "initialisation": ("normal", "uniform"),
     "sampling": ("sequential", "random"),
     "optimizer": ("sgd", "adam"),
@@ -85,11 +85,11 @@ def test_choices_are_these_and_no_others(name: str) -> None:
 
 
 def test_reset_before_has_no_torch_implementation() -> None:
-    """torch's GRU resets after the matrix product; other cells do not care, and scratch can do both."""
+    """torch's GRU resets after the matrix product; other cells do not care, and ours can do both."""
     with pytest.raises(InputError, match="reset=before has no torch implementation"):
         ModelConfig(cell="gru", reset="before", implementation="torch")
     assert ModelConfig(cell="lstm", reset="before", implementation="torch").reset == "before"
-    assert ModelConfig(cell="gru", reset="before").implementation == "scratch"
+    assert ModelConfig(cell="gru", reset="before").implementation == "fused"
 
 
 def test_an_empty_prefix_is_refused() -> None:
@@ -231,7 +231,7 @@ def test_presets_are_the_quick_one_and_the_six_experiments_of_the_notes() -> Non
         assert (config.max_chars, config.sampling) == (10_000, "sequential")
         by_hand = name.endswith("scratch")
         assert (config.optimizer, config.learning_rate) == (("sgd", 100.0) if by_hand else ("adam", 0.01))
-        assert model.implementation == ("scratch" if by_hand else "torch")
+        assert model.implementation == ("fused" if by_hand else "torch")
         assert model.initialisation == ("normal" if by_hand else "uniform")
         assert model.cell == name.split("-")[0]
         assert model.hidden_size == (128 if name == "gru-bidirectional" else 256)

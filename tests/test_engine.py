@@ -607,6 +607,34 @@ def test_a_run_does_not_fail_because_the_app_ends(severed: Engine, script: Scrip
     assert halting.status().state == "paused"
 
 
+def test_nobody_waits_for_the_cluster_to_start(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs are submitted, halted and looked at meanwhile; their tasks follow when it stands."""
+    monkeypatch.setattr(Engine, "_connect", lambda engine, address, workers: None)
+    engine, client = Engine(), Script()
+    runs: list[Run] = []
+
+    def visitors() -> None:
+        runs.extend(submit(engine, SHORT) for _ in range(3))
+        engine.pause(runs[1].id)
+        assert [engine.view(run.id).status.state for run in runs] == ["queued", "paused", "queued"]
+        runs.append(submit(engine, SHORT))
+
+    thread = threading.Thread(target=visitors, daemon=True)
+    thread.start()
+    thread.join(5)
+    waited = thread.is_alive()
+    engine._client = client
+    engine._ready.set()
+    thread.join(5)
+    try:
+        assert not waited
+        until(lambda: sum(task.name == "advance" for task in client.waiting) == 3, 10)
+        advanced = {task.folder for task in client.waiting if task.name == "advance"}
+        assert advanced == {str(run.folder) for run in runs} - {str(runs[1].folder)}
+    finally:
+        engine.close()
+
+
 # Without a cluster
 
 

@@ -41,7 +41,7 @@ def make_corpus(length: int = 43, held_out: str = "abxcfyedcba") -> Corpus:
 
 def make_config(**changes: object) -> TrainConfig:
     """A tiny GRU; `model` settings may be given beside those of the run."""
-    settings = {"hidden_size": 4, "initialisation": "uniform"}
+    settings = {"hidden_size": 4, "initialisation": "uniform", "implementation": "scratch"}
     settings |= {k: changes.pop(k) for k in list(changes) if k in ModelConfig.__dataclass_fields__}
     defaults = {"batch_size": B, "num_steps": T, "epochs": 3, "learning_rate": 0.5, "clip": 0.2, "device": "cpu"}
     defaults |= {"predict_every": 2, "predict_length": 6, "prefixes": ("ab",)}
