@@ -116,12 +116,12 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     return run
 
 
-def train_in(folder: Path, **model: Any) -> Run:
+def train_in(folder: Path, steps: int = 10**6, **model: Any) -> Run:
     """A run, trained by the library."""
     corpus = split(read("sums"), "sums", max_chars=300)
     config = replace(CONFIG, model=replace(CONFIG.model, **model))
     run = Run.create(config, corpus, folder)
-    Execution.start(run, Trainer(config, corpus)).advance(10**6)
+    Execution.start(run, Trainer(config, corpus)).advance(steps)
     return run
 
 
@@ -637,7 +637,7 @@ def test_the_page_of_gates_needs_no_network(
 
 def test_the_deepest_model_has_a_page_too(command: Command, tmp_path: Path) -> None:
     """Eight layers in two directions with six signals each: ninety-six heatmaps."""
-    run = train_in(tmp_path / "deep", cell="lstm", num_layers=8, bidirectional=True, hidden_size=2)
+    run = train_in(tmp_path / "deep", 0, cell="lstm", num_layers=8, bidirectional=True, hidden_size=2)
     result = command("gates", run.folder, "--text=1+", f"--out={tmp_path / 'gates.html'}")
     assert (result.code, result.err) == (0, "")
     assert len(heatmaps(tmp_path / "gates.html")) == 96

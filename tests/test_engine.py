@@ -80,9 +80,14 @@ def pair(home: Path) -> Iterator[Engine]:
 
 
 @pytest.fixture
-def severed(home: Path, caplog: pytest.LogCaptureFixture) -> Iterator[Engine]:
+def severed(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
     """An engine that has no cluster and never will."""
-    engine = Engine("nowhere://127.0.0.1:1")
+
+    def refuse(address: str, **options: object) -> None:
+        raise OSError(f"nobody answers at {address}")
+
+    monkeypatch.setattr("distributed.Client", refuse)
+    engine = Engine("tcp://nowhere:1")
     yield engine
     engine.close()
 

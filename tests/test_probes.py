@@ -38,6 +38,7 @@ shapes = pytest.mark.parametrize(("num_layers", "bidirectional"), [(1, False), (
 
 
 def make_model(name: str, num_layers: int = 1, bidirectional: bool = False, **settings: object) -> LanguageModel:
+    settings = {"implementation": "scratch", **settings}  # the fused tape has tests of its own
     config = ModelConfig(
         **CELLS[name], hidden_size=H_SIZE, num_layers=num_layers, bidirectional=bidirectional, **settings
     )
