@@ -35,6 +35,11 @@ def _component() -> Any:
     )
 
 
+def preload() -> None:
+    """Have the browser fetch and compile plotly.js while the page above the first chart is still on its way."""
+    _component()(data={"figure": "", "plotly": f"app/static/{_PLOTLY}"}, key="plotly")
+
+
 def pack(figure: go.Figure) -> str:
     """A figure as JSON, with each heatmap's values in 16-bit steps between its zmin and zmax."""
     values = json.loads(figure.to_json())

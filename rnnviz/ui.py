@@ -17,7 +17,7 @@ from rnnviz.errors import InputError
 from rnnviz.figures import gates_figure, gradient_norm_figure, perplexity_figure
 from rnnviz.following import Follower, Story
 from rnnviz.i18n import LANGUAGES, Translate, duration, explain, lesson_part, match_language, quantity, translator
-from rnnviz.live import live_chart, pack
+from rnnviz.live import live_chart, pack, preload
 from rnnviz.reports import to_csv
 from rnnviz.runs import Run, Status
 from rnnviz.sampling import check_length
@@ -124,7 +124,10 @@ def navigation() -> Any:
         gc.freeze()  # what was imported stays; collections need not walk through it again
         _navigated = True
     st.set_page_config("rnnviz", _FAVICON, layout="wide", initial_sidebar_state=230)
-    return st.navigation(_pages(translator(_choose_language())))
+    page = st.navigation(_pages(translator(_choose_language())))
+    with st.sidebar:
+        preload()
+    return page
 
 
 def open_page(name: str) -> Frame:
@@ -352,11 +355,7 @@ def _show_predictions(frame: Frame, story: Story) -> None:
     earlier = [p for p in reversed(story.predictions) if p.epoch != newest]
     if earlier:
         with st.expander(_("Earlier texts")):
-            st.dataframe(
-                [{_("epoch"): p.epoch, _("text"): p.text} for p in earlier],
-                hide_index=True,
-                column_config={_("text"): st.column_config.TextColumn(width="large")},
-            )
+            st.code("\n\n".join(f"{p.epoch}: {p.text}" for p in earlier), language=None, wrap_lines=True)
 
 
 def show_downloads(frame: Frame, run: Run) -> None:

@@ -42,6 +42,7 @@ TINY = [
     "--clip=1",
     "--predict-every=2",
     "--predict-length=6",
+    "--probe=12",
     "--device=cpu",
 ]
 CONFIG = TrainConfig(
@@ -55,6 +56,7 @@ CONFIG = TrainConfig(
     learning_rate=0.05,
     clip=1.0,
     device="cpu",
+    probe="12",
 )
 EPOCH_KEYS = {
     "epoch",
@@ -210,6 +212,7 @@ def test_every_setting_reaches_the_run(command: Command, tmp_path: Path) -> None
         "device": "cpu",
         "predict_every": 1,
         "predict_length": 3,
+        "probe": "1+1=2",
     }
     model = {
         "cell": "lstm",

@@ -40,6 +40,7 @@ CONFIG = TrainConfig(
     prefixes=("ab",),
     predict_every=2,
     predict_length=6,
+    probe="abcd",
 )
 STEPS = 20
 LSTM = ModelConfig(cell="lstm", hidden_size=4, num_layers=2, initialisation="uniform", implementation="torch")

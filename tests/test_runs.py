@@ -44,6 +44,7 @@ A_FULL_DISK = OSError(errno.ENOSPC, "No space left on device")
 @pytest.fixture(autouse=True)
 def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RNNVIZ_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)  # no power cut here, and many small files
 
 
 @pytest.fixture
@@ -80,9 +81,8 @@ def test_a_run_without_a_folder_stands_in_the_home_folder(tmp_path: Path) -> Non
     assert Run.find(run.id).folder == run.folder
 
 
-def test_ids_cannot_be_guessed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ids_cannot_be_guessed() -> None:
     """Eighty bits, every one of which varies, and no seed decides them."""
-    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
     ids = []
     for _ in range(40):
         random.seed(0)

@@ -132,6 +132,10 @@ function create(parent) {
 }
 
 export default function ({ data, parentElement }) {
+  if (!data.figure) {
+    loadPlotly(data.plotly).catch(() => {}); // the first chart will say so
+    return;
+  }
   let chart = charts.get(parentElement);
   if (!chart) {
     chart = create(parentElement);
