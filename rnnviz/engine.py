@@ -53,13 +53,13 @@ def _run_on_worker(name: str, folder: str, arguments: dict[str, Any]) -> tuple[A
 
 @dataclass
 class Job:
-    """A run that this engine drives: where it is, what is asked of it, and the task it waits for."""
+    """A run that this engine drives: where it is, what is asked of it, and whether a chain of tasks follows that."""
 
     run: Run
     status: Status
     step: int = 0
     task_steps: int = _FIRST_TASK_STEPS
-    future: Future[Any] | None = None
+    chained: bool = False
     worker: str | None = None
     ended: threading.Event = field(default_factory=threading.Event)
 
@@ -89,6 +89,7 @@ class Engine:
         self._process: subprocess.Popen[str] | None = None
         self._client: Client | None = None
         self._error: Exception | None = None
+        self._closed = False
         self._ready = threading.Event()
         threading.Thread(target=self._connect, args=(address, workers), daemon=True, name="rnnviz-engine").start()
         atexit.register(self.close)
@@ -133,8 +134,13 @@ class Engine:
         return self._client
 
     def close(self) -> None:
-        """Let go of the cluster; an embedded one ends."""
+        """Let go of the cluster; an embedded one ends. Live runs are left paused, to be resumed another day."""
         self._ready.wait(30)
+        with self._lock:
+            self._closed = True
+            for job in self._jobs.values():
+                if job.is_live:
+                    self._set(job, Status("paused"))
         client, self._client = self._client, None
         process, self._process = self._process, None
         if client is not None:
@@ -157,31 +163,38 @@ class Engine:
 
     def resume(self, run_id: str) -> None:
         """Go on with a run that was paused, or that another process left unfinished."""
-        job = self._jobs.get(run_id)
-        if job is None or not job.is_live:
-            self._start(job.run if job else Run.find(run_id))
+        with self._lock:
+            job = self._jobs.get(run_id)
+            if job is not None and job.chained:
+                if not job.is_live:  # its last task is still under way: the chain takes up again after it
+                    self._set(job, Status("queued"))
+                return
+        self._start(job.run if job else Run.find(run_id))
 
     def _start(self, run: Run) -> None:
         with self._lock:
-            job = self._jobs[run.id] = Job(run, Status("queued"))
+            job = self._jobs[run.id] = Job(run, Status("queued"), chained=True)
             self._set(job, job.status)
         threading.Thread(target=self._submit_next, args=(job,), daemon=True).start()
 
     def _submit_next(self, job: Job) -> None:
         """The next link of the chain, or the last one, which writes a checkpoint, once the run was halted."""
         try:
+            _ = self.client  # wait for the cluster before the lock, which others need meanwhile
             with self._lock:
                 if job.is_live:
                     target = job.step + job.task_steps
-                    job.future = self._send("advance", job.run, {"target": target}, job.worker)
-                    job.future.add_done_callback(lambda future: self._on_done(job, future))
+                    task = self._send("advance", job.run, {"target": target}, job.worker)
+                    task.add_done_callback(lambda future: self._on_done(job, future))
                 else:
-                    job.future = None
+                    job.chained = False
                     self._send("pause", job.run, {}, job.worker).add_done_callback(lambda future: job.ended.set())
         except Exception as error:  # whatever breaks the chain must be told to who watches it
             self._end(job, _failed(error))
 
     def _on_done(self, job: Job, future: Future[Any]) -> None:
+        if self._closed:
+            return
         try:
             progress, job.worker = future.result()
         except Exception as error:
@@ -214,7 +227,7 @@ class Engine:
         with self._lock:
             if job.is_live or status.state == "failed":
                 self._set(job, status)
-            job.future = None
+            job.chained = False
         job.ended.set()
 
     def pause(self, run_id: str) -> None:

@@ -226,7 +226,7 @@ def _layout(figure: go.Figure, x: str, y: str, right: float, limits: tuple[float
             "type": "log",
             "range": [float(np.log10(limit)) for limit in limits],
             "tickformat": ",~r",
-            "nticks": 6,
+            "dtick": "D2" if limits[1] < 1e4 * limits[0] else 1,  # 1, 2, 5, 10, … or powers of ten
             "zeroline": False,
         },
     )
