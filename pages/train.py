@@ -3,7 +3,6 @@
 import streamlit as st
 
 from rnnviz import ui
-from rnnviz.engine import LIVE
 from rnnviz.runs import Run
 
 frame = ui.open_page("train")
@@ -12,7 +11,7 @@ engine = ui.engine()  # its workers start while the visitor reads
 
 st.markdown(frame.lesson("idea"))
 run = ui.chosen_run(frame)
-live = run is not None and engine.view(run.id).status.state in LIVE
+live = run is not None and engine.view(run.id).moving
 
 with st.container(border=True):
     config = ui.training_form(frame)

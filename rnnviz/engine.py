@@ -70,9 +70,14 @@ class Job:
 
 @dataclass(frozen=True)
 class View:
-    """What a page shows of a run besides its reports: its status, and how many runs take turns."""
+    """What a page shows of a run besides its reports.
+
+    `moving` says whether reports may still come: a run that was just halted ends its task first.
+    `sharing` is how many runs take turns.
+    """
 
     status: Status
+    moving: bool
     sharing: int
 
 
@@ -252,7 +257,10 @@ class Engine:
         """Where a run stands now. Raises InputError where there is no such run."""
         job = self._jobs.get(run_id)
         sharing = sum(other.is_live for other in list(self._jobs.values()))
-        return View(job.status if job else _status_of_stranger(Run.find(run_id)), sharing)
+        if job is not None:
+            return View(job.status, job.chained, sharing)
+        status = _status_of_stranger(Run.find(run_id))
+        return View(status, status.state in LIVE, sharing)
 
     def drives(self, run_id: str) -> bool:
         """Whether this engine has the run in hand; otherwise only its folder speaks for it."""

@@ -47,11 +47,11 @@ class Follower:
         self._story = Story(0, (), (), (), None, None)
         self._pace: deque[tuple[float, int]] = deque()
 
-    def story(self) -> Story:
-        """The newest state. Raises InputError where the folder is gone or damaged."""
+    def story(self, *, newest: bool = False) -> Story:
+        """The state at most REFRESH_SECONDS ago, or now. Raises InputError where the folder is gone or damaged."""
         with self._lock:
             now = time.monotonic()
-            if now - self._read_at >= REFRESH_SECONDS:
+            if newest or now - self._read_at >= REFRESH_SECONDS:
                 self._read(now)
                 self._read_at = now
             return self._story

@@ -12,14 +12,14 @@ from typing import Any
 import streamlit as st
 
 from rnnviz.config import CHOICES, PRESETS, RANGES, TrainConfig
-from rnnviz.engine import LIVE, Engine
+from rnnviz.engine import LIVE, Engine, View
 from rnnviz.errors import InputError
 from rnnviz.figures import gates_figure, gradient_norm_figure, perplexity_figure
 from rnnviz.following import Follower, Story
 from rnnviz.i18n import LANGUAGES, Translate, duration, explain, lesson_part, match_language, quantity, translator
 from rnnviz.live import live_chart, pack, preload
 from rnnviz.reports import to_csv
-from rnnviz.runs import Run, Status
+from rnnviz.runs import Run
 from rnnviz.sampling import check_length
 from rnnviz.settings import Settings
 from rnnviz.signals import SIGNALS, latex
@@ -192,24 +192,24 @@ def show_run(frame: Frame, run: Run, *, live: bool) -> None:
 def _run_view(frame: Frame, run: Run, live: bool) -> None:
     try:
         follower = follow(run)
-        story = follower.story()
-        status = engine().view(run.id).status if live else run.status()
+        view = engine().view(run.id) if run.folder != EXAMPLE else None
+        story = follower.story(newest=not live)
     except InputError as error:
         show_error(frame, error)
         return
-    if live and status.state not in LIVE:
+    if view and view.moving != live:
         st.rerun()  # the buttons above have to change as well
-    if run.folder != EXAMPLE:
-        _show_progress(frame, run, status, story)
+    if view:
+        _show_progress(frame, run, view, story)
     _show_curves(frame, run, story)
     _show_gates(frame, run)
     _show_predictions(frame, story)
 
 
-def _show_progress(frame: Frame, run: Run, status: Status, story: Story) -> None:
+def _show_progress(frame: Frame, run: Run, view: View, story: Story) -> None:
     """One line: what the run is doing, how far it is, how fast, how long yet; or how it ended."""
     _ = frame.translate
-    follower, config = follow(run), run.config
+    follower, config, status = follow(run), run.config, view.status
     step = story.steps[-1].step if story.steps else 0
     epoch = min(step // follower.steps_per_epoch + 1, config.epochs)
     parts = [_STATES(_)[status.state], _("epoch {epoch:,} of {epochs:,}").format(epoch=epoch, epochs=config.epochs)]
@@ -220,9 +220,8 @@ def _show_progress(frame: Frame, run: Run, status: Status, story: Story) -> None
             _("{speed} characters/s").format(speed=quantity(speed)),
             _("{time} left").format(time=duration(left)),
         ]
-        sharing = engine().view(run.id).sharing
-        if sharing > 1:
-            parts.append(_("{count} runs share this machine").format(count=sharing))
+        if view.sharing > 1:
+            parts.append(_("{count} runs share this machine").format(count=view.sharing))
     if story.epochs:
         parts.append(_("perplexity {value}").format(value=quantity(story.epochs[-1].perplexity)))
     st.progress(min(step / follower.total_steps, 1.0), text=" · ".join(parts))

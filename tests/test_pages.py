@@ -36,7 +36,8 @@ class IdleEngine:
     def view(self, run_id: str) -> object:
         from rnnviz.engine import View
 
-        return View(self.states.get(run_id) or Run.find(run_id).status(), 1)
+        status = self.states.get(run_id) or Run.find(run_id).status()
+        return View(status, status.state == "running", 1)
 
     def pause(self, run_id: str) -> None:
         self.states[run_id] = Status("paused")
@@ -72,7 +73,7 @@ def test_home_opens_in_each_language(engine: IdleEngine, language: str, title: s
     """The home page has its title, its prose and the shipped run's three charts."""
     app = open_app("home", language)
     assert app.title[0].value == title
-    assert len(app.get("bidi_component")) == 3
+    assert len(app.main.get("bidi_component")) == 3
 
 
 @pytest.mark.parametrize(("language", "title", "button"), [("en", "Train", "Train"), ("zh", "训练", "训练")])
@@ -82,7 +83,7 @@ def test_train_opens_in_each_language(engine: IdleEngine, language: str, title: 
     assert app.title[0].value == title
     assert app.button(key="train").label == button
     assert not app.button(key="train").disabled
-    assert len(app.get("bidi_component")) == 3
+    assert len(app.main.get("bidi_component")) == 3
 
 
 def test_the_buttons_follow_the_run(engine: IdleEngine) -> None:

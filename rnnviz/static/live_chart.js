@@ -34,7 +34,8 @@ function themed(layout, host, revision) {
   const read = (name, otherwise) => style.getPropertyValue("--st-" + name).trim() || otherwise;
   const grid = read("border-color", "rgba(128,128,128,0.25)");
   const axis = { gridcolor: grid, linecolor: grid, zerolinecolor: grid, automargin: true };
-  const withAxis = (own) => ({ ...axis, ...own });
+  // Plotly writes a zoom into the array it was given, so it gets one of its own.
+  const withAxis = (own) => ({ ...axis, ...own, ...(own?.range && { range: [...own.range] }) });
   return {
     ...layout,
     paper_bgcolor: "rgba(0,0,0,0)",
@@ -68,6 +69,29 @@ function thinned(layout, width) {
   };
 }
 
+// A line chart's axes grow with its data, so uirevision alone would drop a zoom: it keeps what the
+// visitor did only while the figure's own ranges stay the same. The zoomed ranges are kept here.
+function zoomed(layout, chart) {
+  const result = { ...layout };
+  for (const [axis, range] of Object.entries(chart.zoom)) {
+    if (layout[axis]?.range) result[axis] = { ...layout[axis], range: [...range] };
+  }
+  return result;
+}
+
+function noteZoom(chart, event) {
+  const full = chart.drawn?.layout.xaxis?.range;
+  if (!full) return;
+  for (const axis of ["xaxis", "yaxis"]) {
+    if (axis + ".range[0]" in event) chart.zoom[axis] = [event[axis + ".range[0]"], event[axis + ".range[1]"]];
+    if (axis + ".range" in event) chart.zoom[axis] = [...event[axis + ".range"]];
+  }
+  const x = chart.zoom.xaxis;
+  const wasReset = event["xaxis.autorange"] || event["yaxis.autorange"];
+  const coversAll = x && "xaxis.range[0]" in event && x[0] <= full[0] + 1e-9 && x[1] >= full[1] - 1e-9;
+  if (wasReset || coversAll) chart.zoom = {};
+}
+
 // Drawing closes the hover box; moving the pointer where it already is opens it again.
 function restoreHover(chart) {
   const { pointer, plot } = chart;
@@ -86,13 +110,15 @@ async function draw(chart) {
     while (chart.pending && chart.plot.isConnected) {
       const figure = chart.pending;
       chart.pending = null;
-      const layout = thinned(themed(figure.layout, chart.plot, chart.revision), chart.plot.clientWidth);
+      const own = zoomed(figure.layout, chart);
+      const layout = thinned(themed(own, chart.plot, chart.revision), chart.plot.clientWidth);
       await Plotly.react(chart.plot, figure.data, layout, {
         displaylogo: false,
         responsive: true,
         modeBarButtons: [["toImage", "zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d"]],
         toImageButtonOptions: { format: "png", scale: 2, filename: chart.name },
       });
+      if (!chart.drawn) chart.plot.on("plotly_relayout", (event) => noteZoom(chart, event));
       chart.drawn = figure;
       chart.plot.dataset.drawings = String(Number(chart.plot.dataset.drawings ?? 0) + 1);
       restoreHover(chart);
@@ -106,7 +132,7 @@ async function draw(chart) {
 
 function create(parent) {
   const plot = parent.querySelector(".live-chart");
-  const chart = { plot, pending: null, drawn: null, drawing: false, pointer: null };
+  const chart = { plot, pending: null, drawn: null, drawing: false, pointer: null, zoom: {} };
   plot.addEventListener("mousemove", (event) => {
     if (event.isTrusted) chart.pointer = { x: event.clientX, y: event.clientY };
   });
@@ -147,6 +173,7 @@ export default function ({ data, parentElement }) {
   }
   chart.address = data.plotly;
   chart.name = data.name;
+  if (chart.revision !== data.revision) chart.zoom = {};
   chart.revision = data.revision;
   chart.plot.style.height = data.height + "px";
   chart.plot.setAttribute("aria-label", data.description);
