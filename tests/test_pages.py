@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 import pytest
@@ -144,3 +145,9 @@ def test_a_run_that_failed_says_why(engine: IdleEngine) -> None:
     run.set_status(Status("failed", "the worker failed: {reason}", {"reason": "killed"}))
     app = open_app("train", "zh", run=run.id)
     assert "计算进程出错：killed" in app.error[0].value
+
+
+def test_what_was_imported_is_left_out_of_garbage_collections(engine: IdleEngine) -> None:
+    """The first page freezes the objects of all imports, so that a collection need not walk through them."""
+    open_app("home")
+    assert gc.get_freeze_count() > 10_000
