@@ -47,7 +47,7 @@ SHORT = TrainConfig(
     predict_every=5,
     predict_length=5,
 )
-LONG = replace(SHORT, epochs=150, predict_every=0)
+LONG = replace(SHORT, epochs=100, predict_every=0)
 ENDLESS = replace(SHORT, epochs=100_000, predict_every=0)
 STATES: tuple[State, ...] = ("queued", "running", "paused", "finished", "stopped", "failed")
 
@@ -505,12 +505,13 @@ class Script:
 
 
 @pytest.fixture
-def script(severed: Engine) -> Script:
+def script(severed: Engine) -> Iterator[Script]:
     """The engine `severed`, now with a client that a test plays."""
     until(severed._ready.is_set, 10)
     client = Script()
     severed._client = client
-    return client
+    yield client
+    severed._client = None
 
 
 def test_one_task_of_a_run_is_under_way_at_a_time(severed: Engine, script: Script) -> None:
@@ -602,6 +603,24 @@ def test_a_task_that_breaks_ends_its_run_with_the_reason(severed: Engine, script
     assert script.next().folder == str(other.folder)
 
 
+class Lost(Future[Any]):
+    """A task that has ended, but whose result never comes, as happens while a client closes."""
+
+    def result(self, timeout: float | None = None) -> Any:
+        if timeout is None:
+            threading.Event().wait(60)
+        raise TimeoutError
+
+
+def test_a_result_that_never_comes_blocks_nobody(severed: Engine, script: Script) -> None:
+    """Dask calls back on one thread for all runs of a process: waiting there for ever would stop every run."""
+    run = submit(severed, SHORT)
+    task = script.next()
+    task.future.__class__ = Lost
+    threading.Thread(target=lambda: task.end(1), daemon=True).start()
+    until(lambda: severed.view(run.id).status.state == "failed" or len(script.tasks) > 1, 30)
+
+
 def test_a_run_does_not_fail_because_the_app_ends(severed: Engine, script: Script) -> None:
     """Its task is cancelled as the client closes; the run can be resumed when the app is back."""
     live, halting = submit(severed, SHORT), submit(severed, SHORT)
@@ -637,6 +656,7 @@ def test_nobody_waits_for_the_cluster_to_start(home: Path, monkeypatch: pytest.M
         advanced = {task.folder for task in client.waiting if task.name == "advance"}
         assert advanced == {str(run.folder) for run in runs} - {str(runs[1].folder)}
     finally:
+        engine._client = None
         engine.close()
 
 
