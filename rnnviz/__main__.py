@@ -124,7 +124,8 @@ def _train(config: TrainConfig, out: Path | None, as_json: bool) -> None:
     from rnnviz.training import Trainer
 
     # Small products gain little from more threads, and lose much where other programs run.
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or 1))
+    if not os.environ.get("OMP_NUM_THREADS"):  # which torch reads by itself
+        torch.set_num_threads(1)
 
     config = replace(config, corpus=name)
     trainer = Trainer(config, parts)  # before the folder, which a wrong setting must not leave behind

@@ -38,6 +38,7 @@ TASK_SECONDS = 0.2
 LIVE = ("queued", "running")
 _FIRST_TASK_STEPS = 1
 _SILENT_SECONDS = 20.0  # a run of another process that told nothing for so long was interrupted
+_RESULT_SECONDS = 10.0
 _INTERACTIVE = 10  # priority of what a person waits for; training has 0
 _log = logging.getLogger(__name__)
 
@@ -174,7 +175,7 @@ class Engine:
                 if not job.is_live:  # its last task is still under way: the chain takes up again after it
                     self._set(job, Status("queued"))
                 return
-        self._start(job.run if job else Run.find(run_id))
+            self._start(job.run if job else Run.find(run_id))
 
     def _start(self, run: Run) -> None:
         with self._lock:
@@ -201,7 +202,8 @@ class Engine:
         if self._closed:
             return
         try:
-            progress, job.worker = future.result()
+            # It has ended; a result that does not come now never will, and this thread serves all runs.
+            progress, job.worker = future.result(_RESULT_SECONDS)
         except Exception as error:
             self._end(job, _failed(error))
             return
@@ -229,8 +231,9 @@ class Engine:
             _log.exception("run %s: status %s not written", job.run.id, status.state)
 
     def _end(self, job: Job, status: Status) -> None:
+        """The chain is over. What breaks because the engine was closed is no failure: the run stays paused."""
         with self._lock:
-            if job.is_live or status.state == "failed":
+            if (job.is_live or status.state == "failed") and not self._closed:
                 self._set(job, status)
             job.chained = False
         job.ended.set()

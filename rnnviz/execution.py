@@ -20,7 +20,7 @@ from rnnviz.model import LanguageModel
 from rnnviz.recording import Generation, Trace
 from rnnviz.reports import Report
 from rnnviz.runs import LATEST, Progress, Run, Status, is_milestone
-from rnnviz.text import Corpus, default_probe
+from rnnviz.text import Corpus, Vocabulary, default_probe
 from rnnviz.training import Trainer
 
 CHECKPOINT_SECONDS = 10.0
@@ -144,23 +144,26 @@ def pause(folder: str) -> None:
         execution.save()
 
 
+def _model(folder: str) -> tuple[LanguageModel, Vocabulary]:
+    """A run's newest weights, from memory or else from its latest checkpoint; looking writes nothing."""
+    execution = _live.get(folder)
+    if execution is not None and execution.is_current:
+        _live.move_to_end(folder)
+        return execution.trainer.model, execution.trainer.corpus.vocabulary
+    run = Run.open(folder)
+    return load(run), run.corpus.vocabulary
+
+
 def trace(folder: str, text: str) -> Trace:
     """The gates of a run's newest weights over a text."""
-    return _open(folder).trace(text)
+    return probes.trace(*_model(folder), text)
 
 
 def generate(folder: str, prefix: str, length: int, *, temperature: float, top_k: int | None, seed: int) -> Generation:
     """A continuation by a run's newest weights."""
-    trainer = _open(folder).trainer
     generator = torch.Generator().manual_seed(seed)
     return generation.generate(
-        trainer.model,
-        trainer.corpus.vocabulary,
-        prefix,
-        length,
-        temperature=temperature,
-        top_k=top_k,
-        generator=generator,
+        *_model(folder), prefix, length, temperature=temperature, top_k=top_k, generator=generator
     )
 
 

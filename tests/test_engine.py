@@ -572,7 +572,9 @@ def test_a_halted_run_ends_with_its_checkpoint(severed: Engine, script: Script) 
     task = script.next()
     severed.pause(run.id)
     assert run.status().state == "paused"
+    assert severed.view(run.id).moving  # the reports of the task under way are still to come
     task.end(5)
+    assert not severed.view(run.id).moving
     task = script.next()
     assert (task.name, task.options["workers"]) == ("pause", ["worker-1"])
     assert not severed._jobs[run.id].ended.is_set()
@@ -601,6 +603,43 @@ def test_a_task_that_breaks_ends_its_run_with_the_reason(severed: Engine, script
     assert (status.message, status.values) == ("the worker failed: {reason}", {"reason": "MemoryError: no room"})
     sound.end(1)
     assert script.next().folder == str(other.folder)
+
+
+def test_a_task_that_ends_as_the_app_does_is_no_failure(severed: Engine, script: Script) -> None:
+    """The engine is closed between a task's result and the next task: the run is left paused."""
+
+    class Last(Future[Any]):
+        def result(self, timeout: float | None = None) -> Any:
+            closing = threading.Thread(target=severed.close, daemon=True)
+            closing.start()
+            closing.join(10)
+            return super().result(0)
+
+    run = submit(severed, SHORT)
+    task = script.next()
+    task.future.__class__ = Last
+    task.end(1)
+    assert run.status().state in (*LIVE, "paused")
+
+
+def test_a_run_resumed_by_several_at_once_has_one_chain(severed: Engine, script: Script) -> None:
+    """Eight people press the button in the same moment."""
+    runs = [Run.create(SHORT, CORPUS) for _ in range(5)]
+    for run in runs:
+        together = threading.Barrier(8)
+
+        def press(run: Run = run, together: threading.Barrier = together) -> None:
+            together.wait(10)
+            severed.resume(run.id)
+
+        people = [threading.Thread(target=press) for _ in range(8)]
+        for person in people:
+            person.start()
+        for person in people:
+            person.join(10)
+    until(lambda: len({task.folder for task in script.waiting}) == len(runs), 10)
+    until(lambda: not any(thread.name.endswith("(_submit_next)") for thread in threading.enumerate()), 10)
+    assert len(script.waiting) == len(runs)
 
 
 class Lost(Future[Any]):

@@ -408,8 +408,22 @@ def test_asking_a_run_does_not_change_its_course() -> None:
 
 def test_an_empty_prefix_is_refused() -> None:
     """The error of the library comes through."""
+    folder = queued()
+    execution.advance(folder, 1)
     with pytest.raises(InputError, match="the prefix is empty"):
-        execution.generate(queued(), "", 5, temperature=1.0, top_k=None, seed=0)
+        execution.generate(folder, "", 5, temperature=1.0, top_k=None, seed=0)
+
+
+def test_looking_at_a_run_writes_nothing() -> None:
+    """A worker that does not own the run answers from its checkpoint and leaves every file as it was."""
+    folder = queued()
+    execution.advance(folder, 3)
+    execution.pause(folder)
+    before = files(folder)
+    execution.generate(folder, "a", 3, temperature=0, top_k=None, seed=0)
+    execution.trace(folder, "ab")
+    assert files(folder) == before
+    assert list(execution._live) == []
 
 
 # What is kept
