@@ -48,5 +48,5 @@ example: $(VENV)/.installed
 	cp "build/example/checkpoints/$$(ls build/example/checkpoints | sort -n | tail -1)" data/example/checkpoints/latest.safetensors
 
 clean:
-	rm -rf $(VENV) build static .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(VENV) build static/*.js .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
