@@ -111,7 +111,7 @@ def visit(browser: Browser, **options: Any) -> Iterator[Page]:
     # Streamlit itself asks for its health below the page's address first, and gets a 404.
     visitor.on(
         "console",
-        lambda m: errors.append(m.text) if m.type == "error" and "404 (Not Found)" not in m.text else None,
+        lambda m: errors.append(m.text) if m.type == "error" and "/train/_stcore/" not in m.location["url"] else None,
     )
     yield visitor
     context.close()
