@@ -171,6 +171,12 @@ def gates_page(trace: Trace) -> str:
     return html
 
 
+def standalone(figure: go.Figure) -> bytes:
+    """A figure as an HTML page that needs no network."""
+    page: str = go.Figure(figure).update_layout(template="plotly_white").to_html(include_plotlyjs=True)
+    return page.encode()
+
+
 def unit_order(values: NDArray[np.float32], order: Order) -> NDArray[np.intp]:
     """The units of (T, h) in the order in which a heatmap shows them."""
     if order == "similarity":

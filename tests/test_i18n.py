@@ -64,7 +64,7 @@ def catalog(language: str) -> Catalog:
 @cache
 def pages() -> dict[str, str]:
     """Names and titles of the pages, read from the source: importing it would import Streamlit."""
-    tree = ast.parse((ROOT / "rnnviz" / "ui.py").read_text(encoding="utf-8"))
+    tree = ast.parse((ROOT / "rnnviz" / "ui" / "frame.py").read_text(encoding="utf-8"))
     assigned = [n for n in tree.body if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == "PAGES"]
     (value,) = (node.value for node in assigned)
     assert isinstance(value, ast.Tuple)

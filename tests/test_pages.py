@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -51,11 +52,13 @@ class IdleEngine:
 
 
 @pytest.fixture
-def engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> IdleEngine:
+def engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[IdleEngine]:
     monkeypatch.setenv("RNNVIZ_HOME", str(tmp_path))
     idle = IdleEngine()
-    monkeypatch.setattr(ui, "engine", lambda: idle)
-    return idle
+    monkeypatch.setattr("rnnviz.ui.frame.Engine", lambda *_: idle)
+    ui.engine.clear()  # type: ignore[attr-defined]
+    yield idle
+    ui.engine.clear()  # type: ignore[attr-defined]
 
 
 def open_app(page: str, language: str = "en", **query: str) -> AppTest:

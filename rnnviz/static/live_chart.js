@@ -47,8 +47,9 @@ function themed(layout, host, revision) {
       font: { family: read("font", "sans-serif"), color: read("text-color", "#31333f"), size: 13 },
       align: "left",
     },
-    xaxis: withAxis(layout.xaxis),
-    yaxis: withAxis(layout.yaxis),
+    ...Object.fromEntries(
+      ["xaxis", "yaxis", ...Object.keys(layout).filter((key) => /^[xy]axis\d+$/.test(key))].map((key) => [key, withAxis(layout[key])])
+    ),
     modebar: { bgcolor: "rgba(0,0,0,0)", color: read("gray-text-color", "#808890"), activecolor: read("primary-color", "#2a6496") },
     uirevision: revision, // zoom belongs to what is shown: it stays until another run is
     autosize: true,

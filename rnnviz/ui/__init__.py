@@ -1,0 +1,27 @@
+"""What the pages are made of; with `live.py` the only part of rnnviz that imports Streamlit."""
+
+from rnnviz.ui.forms import chosen_corpus, small_training, training_buttons, training_form
+from rnnviz.ui.frame import Frame, engine, navigation, open_page, pick, select, show_error
+from rnnviz.ui.parts import beside, picture, stepper
+from rnnviz.ui.runs import EXAMPLE, chosen_run, show_downloads, show_run
+
+__all__ = [
+    "EXAMPLE",
+    "Frame",
+    "beside",
+    "chosen_corpus",
+    "chosen_run",
+    "engine",
+    "navigation",
+    "open_page",
+    "pick",
+    "picture",
+    "select",
+    "show_downloads",
+    "show_error",
+    "show_run",
+    "small_training",
+    "stepper",
+    "training_buttons",
+    "training_form",
+]

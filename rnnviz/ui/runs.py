@@ -1,0 +1,230 @@
+"""A run on a page: its progress, curves, gates and writing, live while it goes on, and its files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import streamlit as st
+
+from rnnviz.engine import LIVE, View
+from rnnviz.errors import InputError
+from rnnviz.figures import gates_figure, gradient_norm_figure, perplexity_figure
+from rnnviz.following import Follower, Story
+from rnnviz.i18n import duration, quantity
+from rnnviz.live import live_chart, pack
+from rnnviz.reports import to_csv
+from rnnviz.runs import Run
+from rnnviz.signals import SIGNALS, latex
+from rnnviz.text import DATA
+from rnnviz.ui.frame import Frame, engine, pick, show_error
+from rnnviz.ui.labels import state_names
+
+EXAMPLE = DATA / "example"
+REFRESH_SECONDS = 0.5
+
+
+@st.cache_resource(max_entries=64)
+def _follower(folder: str) -> Follower:
+    return Follower(Run.open(folder))
+
+
+def follow(run: Run) -> Follower:
+    """The follower that all viewers of a run share. Raises InputError where the run is damaged."""
+    follower: Follower = _follower(str(run.folder))
+    return follower
+
+
+@st.cache_data(max_entries=256, show_spinner=False)
+def _packed(identity: tuple[Any, ...], _make: Callable[[], Any]) -> str:
+    return pack(_make())
+
+
+def chart(run: Run, make: Callable[[], Any], *identity: Any, key: str, description: str, height: int = 320) -> None:
+    """A live chart of a run: the figure that `make` gives, made once for all who see the same `identity` of it."""
+    packed = _packed((key, str(run.folder), *identity), make)
+    live_chart(packed, key=key, description=description, revision=run.id, height=height)
+
+
+def show_run(frame: Frame, run: Run, *, live: bool) -> None:
+    """A run's curves, gates and writing; while it is live they move by themselves."""
+    st.fragment(_run_view, run_every=REFRESH_SECONDS if live else None)(frame, run, live)
+
+
+def _run_view(frame: Frame, run: Run, live: bool) -> None:
+    try:
+        follower = follow(run)
+        view = engine().view(run.id) if run.folder != EXAMPLE else None
+        story = follower.story(newest=not live)
+    except InputError as error:
+        show_error(frame, error)
+        return
+    if view and view.moving != live:
+        st.rerun()  # the buttons above have to change as well
+    if view:
+        _show_progress(frame, run, view, story)
+    _show_curves(frame, run, story)
+    _show_gates(frame, run)
+    _show_predictions(frame, story)
+
+
+def _show_progress(frame: Frame, run: Run, view: View, story: Story) -> None:
+    """One line: what the run is doing, how far it is, how fast, how long yet; or how it ended."""
+    _ = frame.translate
+    follower, config, status = follow(run), run.config, view.status
+    step = story.steps[-1].step if story.steps else 0
+    epoch = min(step // follower.steps_per_epoch + 1, config.epochs)
+    parts = [state_names(_)[status.state], _("epoch {epoch:,} of {epochs:,}").format(epoch=epoch, epochs=config.epochs)]
+    if status.state in LIVE and story.steps_per_second:
+        speed = story.steps_per_second * config.batch_size * config.num_steps
+        left = (follower.total_steps - step) / max(story.steps_per_second, 1e-9)
+        parts += [
+            _("{speed} characters/s").format(speed=quantity(speed)),
+            _("{time} left").format(time=duration(left)),
+        ]
+        if view.sharing > 1:
+            parts.append(_("{count} runs share this machine").format(count=view.sharing))
+    if story.epochs:
+        parts.append(_("perplexity {value}").format(value=quantity(story.epochs[-1].perplexity)))
+    st.progress(min(step / follower.total_steps, 1.0), text=" · ".join(parts))
+    if status.state == "failed":
+        show_error(frame, InputError(status.message, **dict(status.values or {})))
+
+
+def _show_curves(frame: Frame, run: Run, story: Story) -> None:
+    _ = frame.translate
+    config, follower, V = run.config, follow(run), len(run.corpus.vocabulary)
+    identity = (story.version, frame.language)
+    left, right = st.columns(2)
+    with left:
+        st.markdown("**" + _("Perplexity") + "**")
+        chart(
+            run,
+            lambda: perplexity_figure(story.epochs, V, config.epochs, _),
+            *identity,
+            key="perplexity",
+            description=_describe_perplexity(frame, story, V),
+        )
+    with right:
+        st.markdown("**" + _("Gradient norm") + "**")
+        chart(
+            run,
+            lambda: gradient_norm_figure(story.steps, config.clip, follower.steps_per_epoch, config.epochs, _),
+            *identity,
+            key="gradient_norm",
+            description=_describe_norm(frame, story, config.clip),
+        )
+
+
+def _describe_perplexity(frame: Frame, story: Story, vocab_size: int) -> str:
+    _ = frame.translate
+    if not story.epochs:
+        return _("Perplexity against epoch; no epoch has ended yet.")
+    last = story.epochs[-1]
+    held_out = "–" if last.held_out_perplexity is None else quantity(last.held_out_perplexity)
+    return _(
+        "Perplexity against epoch. At epoch {epoch}: training {training}, held-out {held_out}, uniform guess {uniform}."
+    ).format(epoch=last.epoch, training=quantity(last.perplexity), held_out=held_out, uniform=vocab_size)
+
+
+def _describe_norm(frame: Frame, story: Story, theta: float) -> str:
+    _ = frame.translate
+    if not story.steps:
+        return _("Gradient norm against epoch; no step has been taken yet.")
+    last = story.steps[-1]
+    return _(
+        "Gradient norm at every step. At the last one: before clipping {before}, after {after}, θ = {theta}."
+    ).format(before=quantity(last.norm_before), after=quantity(last.norm_after), theta=f"{theta:g}")
+
+
+def _show_gates(frame: Frame, run: Run) -> None:
+    """The heatmap of one signal, chosen by gate, layer and direction."""
+    _ = frame.translate
+    trace = run.recording()
+    if trace is None:
+        st.caption(_("The gates appear with the first recording."))
+        return
+    st.markdown("**" + _("Inside the cell, character by character") + "**")
+    row = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
+    telling = {"rnn": "H", "gru": "Z", "lstm": "F"}[trace.cell]
+    name = pick(
+        row, _("Signal"), trace.names, "signal", lambda n: f"{SIGNALS[n].symbol} {_(SIGNALS[n].label)}", telling
+    )
+    layers = [str(n) for n in range(1, trace.num_layers + 1)]
+    layer = pick(row, _("Layer"), layers, "layer", str) if len(layers) > 1 else "1"
+    directions = {"forward": _("forward"), "backward": _("backward")}
+    direction = "forward"
+    if len(trace.directions) > 1:
+        direction = pick(row, _("Direction"), trace.directions, "direction", directions.__getitem__)
+    orders = {"similarity": _("by similarity"), "mean": _("by mean"), "index": _("by index")}
+    order = pick(row, _("Units"), tuple(orders), "units", orders.__getitem__)
+    version = run.recording_path().stat().st_mtime_ns
+    chart(
+        run,
+        lambda: gates_figure(trace, name, int(layer), direction, order, _),
+        version,
+        (name, layer, direction, order, frame.language),
+        key="gates",
+        description=_("Heatmap of {signal}: {units} units by the {length} characters of the probe text.").format(
+            signal=_(SIGNALS[name].label), units=trace.signal(name).shape[1], length=len(trace.text)
+        ),
+        height=440,
+    )
+    st.latex(latex(trace.cell, name, trace.reset, trace.activation))
+
+
+def _show_predictions(frame: Frame, story: Story) -> None:
+    """What the model wrote, the newest first."""
+    _ = frame.translate
+    st.markdown("**" + _("What it writes") + "**")
+    if not story.predictions:
+        st.caption(_("The first text appears after some epochs."))
+        return
+    newest = story.predictions[-1].epoch
+    st.caption(_("after epoch {epoch}").format(epoch=newest))
+    for prediction in story.predictions:
+        if prediction.epoch == newest:
+            st.code(prediction.text, language=None, wrap_lines=True)
+    earlier = [p for p in reversed(story.predictions) if p.epoch != newest]
+    if earlier:
+        with st.expander(_("Earlier texts")):
+            st.code("\n\n".join(f"{p.epoch}: {p.text}" for p in earlier), language=None, wrap_lines=True)
+
+
+def show_downloads(frame: Frame, run: Run) -> None:
+    """The run's files, read when their button is pressed."""
+    _ = frame.translate
+    files: tuple[tuple[str, str, Callable[[], bytes]], ...] = (
+        (_("Configuration (JSON)"), "config.json", (run.folder / "config.json").read_bytes),
+        (_("Reports (CSV)"), "reports.csv", lambda: to_csv(run.reports()).encode("utf-8-sig")),
+        (_("Checkpoint (safetensors)"), "checkpoint.safetensors", run.checkpoint_path().read_bytes),
+        (_("Recording (NumPy)"), "recording.npz", run.recording_path().read_bytes),
+    )
+    with st.popover(_("Download"), icon=":material/download:"):
+        for label, name, read in files:
+            st.download_button(label, read, file_name=name, key=f"download-{name}", on_click="ignore", type="tertiary")
+
+
+def chosen_run(frame: Frame) -> Run | None:
+    """The run named by `?run=` in the address, or the last one this visitor started here; None without one."""
+    run_id = st.query_params.get("run") or st.session_state.get(_own_run(frame))
+    if not run_id:
+        return None
+    try:
+        run = Run.find(run_id)
+    except InputError as error:
+        st.session_state.pop(_own_run(frame), None)
+        show_error(frame, error)
+        return None
+    keep_run(frame, run_id)
+    return run
+
+
+def keep_run(frame: Frame, run_id: str) -> None:
+    """The run that this page shows from now on; the address names it."""
+    st.session_state[_own_run(frame)] = st.query_params["run"] = run_id
+
+
+def _own_run(frame: Frame) -> str:
+    """Each page has its own run: a chapter's small model is not the training page's."""
+    return f"run-{frame.page}"
