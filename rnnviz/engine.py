@@ -19,7 +19,10 @@ import subprocess
 import sys
 import threading
 import time
+from collections import OrderedDict
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +42,8 @@ LIVE = ("queued", "running")
 _FIRST_TASK_STEPS = 1
 _SILENT_SECONDS = 20.0  # a run of another process that told nothing for so long was interrupted
 _RESULT_SECONDS = 10.0
+_UNASKED_SECONDS = 20.0  # a batch that nobody asked for so long halts
+_MAX_BATCHES = 32  # of which results are kept
 _INTERACTIVE = 10  # priority of what a person waits for; training has 0
 _log = logging.getLogger(__name__)
 
@@ -50,6 +55,35 @@ def _run_on_worker(name: str, folder: str, arguments: dict[str, Any]) -> tuple[A
     from rnnviz import execution
 
     return getattr(execution, name)(folder, **arguments), get_worker().address
+
+
+def _compute_on_worker(function: str, arguments: Mapping[str, Any]) -> Any:
+    """Runs in a worker: a function of rnnviz by its module and name."""
+    module, name = function.split(".")
+    return getattr(import_module(f"rnnviz.{module}"), name)(**arguments)
+
+
+@dataclass
+class Batch:
+    """A function called on many arguments, one after the other: `results` so far, of `total`.
+
+    It goes on for as long as somebody asks for it. `error` says why it cannot.
+    """
+
+    function: str
+    arguments: Sequence[Mapping[str, Any]]
+    results: list[Any] = field(default_factory=list)
+    error: InputError | None = None
+    asked_at: float = 0.0
+    under_way: bool = False
+
+    @property
+    def total(self) -> int:
+        return len(self.arguments)
+
+    @property
+    def finished(self) -> bool:
+        return self.error is not None or len(self.results) == self.total
 
 
 @dataclass
@@ -92,6 +126,7 @@ class Engine:
     def __init__(self, address: str | None = None, workers: int | None = None) -> None:
         self._lock = threading.RLock()
         self._jobs: dict[str, Job] = {}
+        self._batches: OrderedDict[Hashable, Batch] = OrderedDict()
         self._process: subprocess.Popen[str] | None = None
         self._client: Client | None = None
         self._error: Exception | None = None
@@ -281,11 +316,59 @@ class Engine:
         """
         job = self._jobs.get(run.id)
         future = self._send(name, run, arguments, job.worker if job else None, _INTERACTIVE)
+        return _result(future, timeout)[0]
+
+    def compute(self, function: str, timeout: float = 60, **arguments: Any) -> Any:
+        """The result of a function of rnnviz, named `module.name`, ahead of all training in the queue.
+
+        Raises InputError where the function does, or where no worker answers in time.
+        """
+        future = self.client.submit(
+            _compute_on_worker, function, arguments, key=_key(function), priority=_INTERACTIVE, pure=False
+        )
+        return _result(future, timeout)
+
+    def batch(self, key: Hashable, function: str, arguments: Sequence[Mapping[str, Any]]) -> Batch:
+        """A long calculation in short parts, started by the first who asks for its key and shared by all.
+
+        One part is in the queue at a time, so that it takes turns with the runs. It halts when nobody
+        has asked for a while, and goes on when somebody does.
+        """
+        with self._lock:
+            batch = self._batches.setdefault(key, Batch(function, arguments))
+            self._batches.move_to_end(key)
+            while len(self._batches) > _MAX_BATCHES:
+                self._batches.popitem(last=False)
+            batch.asked_at = time.monotonic()
+            start = not batch.under_way and not batch.finished
+            batch.under_way |= start
+        if start:
+            threading.Thread(target=self._next_part, args=(batch,), daemon=True).start()
+        return batch
+
+    def _next_part(self, batch: Batch) -> None:
         try:
-            return future.result(timeout)[0]
-        except TimeoutError as error:
-            future.cancel()
-            raise InputError("no worker answered within {seconds:g} seconds", seconds=timeout) from error
+            if self._closed or batch.finished or time.monotonic() - batch.asked_at > _UNASKED_SECONDS:
+                batch.under_way = False
+                return
+            part = batch.arguments[len(batch.results)]
+            task = self.client.submit(_compute_on_worker, batch.function, part, key=_key(batch.function), pure=False)
+            task.add_done_callback(lambda future: self._on_part(batch, future))
+        except Exception as error:
+            self._fail(batch, error)
+
+    def _on_part(self, batch: Batch, future: Future[Any]) -> None:
+        try:
+            batch.results.append(future.result(_RESULT_SECONDS))
+        except Exception as error:
+            self._fail(batch, error)
+        else:
+            self._next_part(batch)
+
+    def _fail(self, batch: Batch, error: Exception) -> None:
+        status = _failed(error)
+        batch.error = InputError(status.message, **(status.values or {}))
+        batch.under_way = False
 
     def _send(
         self, name: str, run: Run, arguments: dict[str, Any], worker: str | None, priority: int = 0
@@ -302,6 +385,18 @@ class Engine:
             allow_other_workers=bool(worker),
             pure=False,
         )
+
+
+def _key(function: str) -> str:
+    return f"{function}-{time.monotonic_ns()}"
+
+
+def _result(future: Future[Any], timeout: float) -> Any:
+    try:
+        return future.result(timeout)
+    except TimeoutError as error:
+        future.cancel()
+        raise InputError("no worker answered within {seconds:g} seconds", seconds=timeout) from error
 
 
 def _status_of_stranger(run: Run) -> Status:

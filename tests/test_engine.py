@@ -26,7 +26,7 @@ from rnnviz.errors import InputError
 from rnnviz.execution import load
 from rnnviz.recording import Generation, Trace
 from rnnviz.reports import Report, StepReport
-from rnnviz.runs import Progress, Run, State, Status
+from rnnviz.runs import Progress, Run, State, Status, is_milestone
 from rnnviz.text import Corpus, generate_sums, split
 from rnnviz.training import train
 
@@ -752,3 +752,44 @@ def test_a_silent_run_of_another_process_is_shown_as_paused(
     assert _status_of_stranger(run) == (Status("paused") if state in LIVE else run.status())
     os.utime(run.folder / "reports.jsonl")
     assert _status_of_stranger(run) == run.status()
+
+
+# Calculations that belong to no run
+
+
+def test_a_function_is_computed_in_a_worker(engine: Engine) -> None:
+    """Its result comes back, and its InputError too."""
+    assert engine.compute("sampling.starts_per_epoch", sampling="random", length=100, batch_size=2, num_steps=7) >= 1
+    with pytest.raises(InputError, match="one batch"):
+        engine.compute("sampling.check_length", sampling="random", length=3, batch_size=2, num_steps=7)
+
+
+def test_a_batch_is_computed_once_for_all_who_ask(engine: Engine) -> None:
+    """Results come in order, and asking again starts nothing new."""
+    parts = [{"step": step} for step in range(5)]
+    until(lambda: engine.batch("milestones", "runs.is_milestone", parts).finished)
+    batch = engine.batch("milestones", "runs.is_milestone", parts)
+    assert batch.results == [is_milestone(step) for step in range(5)]
+    assert not batch.under_way
+    assert engine.batch("milestones", "runs.is_milestone", parts) is batch
+
+
+def test_a_batch_that_cannot_go_on_says_why(engine: Engine) -> None:
+    """The first error ends it."""
+    parts = [{"sampling": "random", "length": 3, "batch_size": 2, "num_steps": 7}] * 3
+    until(lambda: engine.batch("short", "sampling.check_length", parts).finished)
+    batch = engine.batch("short", "sampling.check_length", parts)
+    assert batch.error is not None
+    assert "one batch" in batch.error.message
+    assert batch.results == []
+
+
+def test_a_batch_that_nobody_asks_for_halts(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And goes on when somebody asks again."""
+    monkeypatch.setattr("rnnviz.engine._UNASKED_SECONDS", 0.0)
+    parts = [{"step": step} for step in range(4)]
+    batch = engine.batch("unasked", "runs.is_milestone", parts)
+    until(lambda: not batch.under_way)
+    assert not batch.finished
+    monkeypatch.setattr("rnnviz.engine._UNASKED_SECONDS", 20.0)
+    until(lambda: engine.batch("unasked", "runs.is_milestone", parts).finished)
