@@ -366,9 +366,10 @@ class Engine:
             self._next_part(batch)
 
     def _fail(self, batch: Batch, error: Exception) -> None:
-        status = _failed(error)
-        batch.error = InputError(status.message, **(status.values or {}))
-        batch.under_way = False
+        if not isinstance(error, InputError):
+            _log.error("a calculation failed", exc_info=error)
+            error = InputError("the worker failed: {reason}", reason=f"{type(error).__name__}: {error}")
+        batch.error, batch.under_way = error, False
 
     def _send(
         self, name: str, run: Run, arguments: dict[str, Any], worker: str | None, priority: int = 0
