@@ -28,7 +28,10 @@ def main() -> None:
     """Start the cluster, say where it is, and close it when standard input ends."""
     parser = argparse.ArgumentParser(prog="python -m rnnviz.cluster", description=__doc__.splitlines()[0])
     parser.add_argument("--workers", type=int, default=default_workers())
+    parser.add_argument("--memory-mib", type=int, help="of each worker; its share of the machine by default")
     arguments = parser.parse_args()
+    if hasattr(os, "nice"):
+        os.nice(10)  # pages answer first; training takes what they leave
 
     import dask
     from distributed import LocalCluster
@@ -36,10 +39,12 @@ def main() -> None:
     warnings.filterwarnings("ignore", "Port 8787 is already in use")  # two apps on one machine
     # Without a dashboard Dask still answers HTTP on loopback; with no routes there is nothing to ask.
     dask.config.set({"distributed.scheduler.http.routes": [], "distributed.worker.http.routes": []})
-    dask.config.set({"distributed.scheduler.allowed-failures": 3})
+    # The engine counts a run's recoveries, and moves runs where workers are unevenly busy.
+    dask.config.set({"distributed.scheduler.allowed-failures": 0, "distributed.scheduler.work-stealing": False})
     with LocalCluster(
         n_workers=arguments.workers,
         threads_per_worker=1,
+        memory_limit=f"{arguments.memory_mib}MiB" if arguments.memory_mib else "auto",
         processes=True,
         host="127.0.0.1",
         dashboard_address=None,

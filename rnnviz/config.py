@@ -162,15 +162,15 @@ class TrainConfig:
         if any(not prefix for prefix in self.prefixes):
             raise InputError("a prefix is empty; it needs at least one character")
 
-    def check_size(self, vocab_size: int) -> None:
-        """Raises InputError where the model would be too large to train here."""
+    def check_size(self, vocab_size: int, limit: int = MAX_PARAMETERS) -> None:
+        """Raises InputError where the model would have more parameters than `limit`."""
         count = self.model.parameter_count(vocab_size)
-        if count > MAX_PARAMETERS:
+        if count > limit:
             raise InputError(
                 "the model would have {count:,} parameters; allowed: at most {limit:,}. "
                 "Choose fewer hidden units, fewer layers or a text with fewer different characters",
                 count=count,
-                limit=MAX_PARAMETERS,
+                limit=limit,
             )
 
     def with_settings(self, settings: Mapping[str, Any]) -> TrainConfig:

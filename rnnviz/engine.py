@@ -7,43 +7,48 @@
 
 A task is a number of steps, about 0.2 s of them, and one task of each run is in the queue at a
 time: runs take turns, and to pause one is to submit nothing more. What a run tells is read from
-its folder; only its position travels back here.
+its folder; only its position travels back here. Where a worker dies, the run goes on from its
+latest checkpoint on another.
 """
 
 from __future__ import annotations
 
+import asyncio
 import atexit
+import concurrent.futures
 import logging
-import os
-import subprocess
-import sys
 import threading
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rnnviz.cluster import default_workers
 from rnnviz.config import TrainConfig
-from rnnviz.errors import InputError
+from rnnviz.connection import Connection, Worker
+from rnnviz.errors import HostError, InputError
+from rnnviz.keeping import make_room
 from rnnviz.runs import Run, Status
+from rnnviz.settings import Settings
 from rnnviz.text import Corpus
 
 if TYPE_CHECKING:
-    from distributed import Client, Future
+    from distributed import Future
 
     from rnnviz.runs import Progress
 
 TASK_SECONDS = 0.2
+KEEP_SECONDS = 1.0
+MAX_RECOVERIES = 3
 LIVE = ("queued", "running")
 _FIRST_TASK_STEPS = 1
 _SILENT_SECONDS = 20.0  # a run of another process that told nothing for so long was interrupted
 _RESULT_SECONDS = 10.0
 _UNASKED_SECONDS = 20.0  # a batch that nobody asked for so long halts
 _MAX_BATCHES = 32  # of which results are kept
+_MAX_ENDED = 100  # jobs that have ended and are still in memory
+_ROOM_SECONDS = 30.0  # between two looks at the disk
 _INTERACTIVE = 10  # priority of what a person waits for; training has 0
 _log = logging.getLogger(__name__)
 
@@ -88,14 +93,26 @@ class Batch:
 
 @dataclass
 class Job:
-    """A run that this engine drives: where it is, what is asked of it, and whether a chain of tasks follows that."""
+    """A run that this engine drives: where it is, what is asked of it, and whether a chain of tasks follows that.
+
+    `task` is the one under way; an older one that ends late is nobody's. `seconds` is the time its
+    tasks took. `kept` runs go on though nobody watches.
+    """
 
     run: Run
     status: Status
+    visitor: str | None = None
+    kept: bool = True
     step: int = 0
     task_steps: int = _FIRST_TASK_STEPS
     chained: bool = False
     worker: str | None = None
+    move_to: str | None = None
+    task: Any = None
+    seconds: float = 0.0
+    recoveries: int = 0
+    viewers: set[str] = field(default_factory=set)
+    left_at: float | None = None
     ended: threading.Event = field(default_factory=threading.Event)
 
     @property
@@ -108,170 +125,167 @@ class View:
     """What a page shows of a run besides its reports.
 
     `moving` says whether reports may still come: a run that was just halted ends its task first.
-    `sharing` is how many runs take turns.
+    `sharing` is how many runs take turns on how many `workers`; `recoveries`, how often this run
+    was brought back after its worker had died; `kept`, whether it goes on when nobody watches.
     """
 
     status: Status
     moving: bool
     sharing: int
+    workers: int = 1
+    recoveries: int = 0
+    kept: bool = False
+
+
+@dataclass(frozen=True)
+class Load:
+    """How busy the host is: runs by state, and its workers by address. `trouble` says why there are none."""
+
+    runs: Mapping[str, int]
+    workers: Mapping[str, Worker]
+    trouble: str
 
 
 class Engine:
     """Submits, watches, pauses, resumes and cancels runs; calls what a person waits for.
 
-    The cluster is the one that `address` names, or an embedded one. It starts in the background:
-    making an engine returns at once, and what is submitted before the cluster stands waits for it.
+    The cluster starts in the background: making an engine returns at once, and what is submitted
+    before the cluster stands waits for it. A thread of the engine's own looks after everything that
+    no task's end brings about: the connection, unwatched runs, the balance among workers, the disk.
     """
 
-    def __init__(self, address: str | None = None, workers: int | None = None) -> None:
+    def __init__(self, settings: Settings | None = None, connection: Connection | None = None) -> None:
+        self.settings = settings or Settings()
         self._lock = threading.RLock()
-        self._jobs: dict[str, Job] = {}
+        self._jobs: OrderedDict[str, Job] = OrderedDict()
         self._batches: OrderedDict[Hashable, Batch] = OrderedDict()
-        self._process: subprocess.Popen[str] | None = None
-        self._client: Client | None = None
-        self._error: Exception | None = None
-        self._closed = False
-        self._ready = threading.Event()
-        threading.Thread(target=self._connect, args=(address, workers), daemon=True, name="rnnviz-engine").start()
+        self._closing = threading.Event()
+        self._looked_at_disk = -_ROOM_SECONDS
+        self._connection = connection or Connection(
+            self.settings.scheduler, self.settings.workers, self.settings.worker_mib
+        )
+        threading.Thread(target=self._keep, daemon=True, name="rnnviz-engine").start()
         atexit.register(self.close)
 
-    def _connect(self, address: str | None, workers: int | None) -> None:
-        try:
-            if address is None:
-                address = self._start_cluster(workers or default_workers())
-            from distributed import Client
+    # What nobody's task brings about
 
-            self._client = Client(address, set_as_default=False, name="rnnviz", timeout=30)
-        except Exception as error:
-            _log.exception("the cluster did not start")
-            self._error = error
-        finally:
-            self._ready.set()
+    def _keep(self) -> None:
+        while not self._closing.is_set():
+            try:
+                self._connection.keep()
+                self._balance()
+                self._pause_unwatched(time.monotonic())
+                self._keep_room()
+            except Exception:
+                _log.exception("looking after the runs failed; it goes on")
+            self._closing.wait(KEEP_SECONDS)
 
-    def _start_cluster(self, workers: int) -> str:
-        command = [sys.executable, "-m", "rnnviz.cluster", "--workers", str(workers)]
-        root = str(Path(__file__).resolve().parent.parent)
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])}
-        self._process = subprocess.Popen(  # noqa: S603  our own module, no input from users
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=environment,
-            start_new_session=True,  # Ctrl-C is for the app; the cluster ends when the pipe does
-        )
-        assert self._process.stdout is not None  # noqa: S101  a pipe was asked for
-        address = self._process.stdout.readline().strip()
-        if not address:
-            raise RuntimeError("the embedded cluster ended before it was ready")
-        return address
+    def _balance(self) -> None:
+        """Where one worker has two runs more than another, one of them moves."""
+        workers = self._connection.workers
+        with self._lock:
+            jobs = [job for job in self._jobs.values() if job.chained and job.is_live]
+            counts: Counter[str | None] = Counter(dict.fromkeys(workers, 0))
+            counts.update(place for job in jobs if (place := job.move_to or job.worker) in workers)
+            if len(counts) < 2:
+                return
+            ranked = counts.most_common()
+            (most, many), (least, few) = ranked[0], ranked[-1]
+            movable = [job for job in jobs if job.worker == most and not job.move_to]
+            if many - few >= 2 and movable:
+                movable[0].move_to = least
 
-    @property
-    def client(self) -> Client:
-        """The connection to the cluster. Raises InputError where there is none."""
-        self._ready.wait()
-        if self._client is None:
-            raise InputError("the workers cannot be reached: {reason}", reason=self._error)
-        return self._client
+    def _pause_unwatched(self, now: float) -> None:
+        with self._lock:
+            for job in list(self._jobs.values()):
+                left = job.left_at is not None and now - job.left_at > self.settings.grace_seconds
+                if left and not job.kept and job.is_live:
+                    self._set(job, Status("paused", "nobody was watching"))
+
+    def _keep_room(self) -> None:
+        """Where the runs occupy more than they may, the oldest that have ended and that nobody watches go."""
+        now = time.monotonic()
+        if now - self._looked_at_disk < _ROOM_SECONDS:
+            return
+        self._looked_at_disk = now
+        with self._lock:
+            in_use = {run_id for run_id, job in self._jobs.items() if job.chained or job.is_live or job.viewers}
+        make_room(self.settings.limits.disk_mib, in_use)
 
     def close(self) -> None:
         """Let go of the cluster; an embedded one ends. Live runs are left paused, to be resumed another day."""
-        self._ready.wait(30)
         with self._lock:
-            self._closed = True
+            self._closing.set()
             for job in self._jobs.values():
                 if job.is_live:
                     self._set(job, Status("paused"))
-        client, self._client = self._client, None
-        process, self._process = self._process, None
-        if client is not None:
-            client.close(timeout=2)
-        if process is not None and process.stdin is not None:
-            process.stdin.close()
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-            if process.stdout is not None:
-                process.stdout.close()
+        self._connection.close()
         atexit.unregister(self.close)
 
-    def submit(self, config: TrainConfig, corpus: Corpus) -> str:
-        """Start a new run and return its id. Raises InputError where it cannot start."""
+    # Starting and halting
+
+    def submit(self, config: TrainConfig, corpus: Corpus, *, visitor: str | None = None, kept: bool = True) -> str:
+        """Start a new run and return its id. Raises InputError where it cannot start, or the host does not allow it.
+
+        A run that is not `kept` is paused some time after `visitor`, and whoever else watches, has left.
+        """
+        memory = max((worker.memory_limit for worker in self._connection.workers.values()), default=0)
+        self.settings.limits.check(config, len(corpus.vocabulary), memory or None)
+        self._check_count(visitor)
+        make_room(self.settings.limits.disk_mib, set(self._jobs), needed=True)
         run = Run.create(config, corpus)
-        self._start(run)
+        self._start(run, visitor, kept)
         return run.id
 
-    def resume(self, run_id: str) -> None:
-        """Go on with a run that was paused, or that another process left unfinished."""
+    def resume(self, run_id: str, *, visitor: str | None = None, kept: bool = True) -> None:
+        """Go on with a run that was paused, that failed for a reason since mended, or that another process left."""
         with self._lock:
             job = self._jobs.get(run_id)
             if job is not None and job.chained:
                 if not job.is_live:  # its last task is still under way: the chain takes up again after it
                     self._set(job, Status("queued"))
                 return
-            self._start(job.run if job else Run.find(run_id))
+            self._check_count(visitor)
+            self._start(job.run if job else Run.find(run_id), visitor, kept)
 
-    def _start(self, run: Run) -> None:
+    def _check_count(self, visitor: str | None) -> None:
+        limits = self.settings.limits
+        live = [job for job in list(self._jobs.values()) if job.is_live]
+        own = sum(visitor is not None and job.visitor == visitor for job in live)
+        if own >= limits.visitor_runs:
+            raise InputError(
+                "{count} of your runs are under way; this server allows {limit}. Pause or stop one first",
+                count=own,
+                limit=limits.visitor_runs,
+            )
+        if len(live) >= limits.runs:
+            raise InputError(
+                "{count} runs are under way; this server allows {limit}. Try again in a few minutes",
+                count=len(live),
+                limit=limits.runs,
+            )
+
+    def _start(self, run: Run, visitor: str | None, kept: bool) -> None:
+        run.end_attempts()  # those of a process that died are accounted for by starting again
         with self._lock:
-            job = self._jobs[run.id] = Job(run, Status("queued"), chained=True)
+            before = self._jobs.get(run.id)
+            job = self._jobs[run.id] = Job(run, Status("queued"), visitor, kept, chained=True)
+            if visitor is not None:
+                job.viewers.add(visitor)
+            job.worker = before.worker if before else self._idlest()  # where its last task may still be under way
             self._set(job, job.status)
+            self._forget_ended()
         threading.Thread(target=self._submit_next, args=(job,), daemon=True).start()
 
-    def _submit_next(self, job: Job) -> None:
-        """The next link of the chain, or the last one, which writes a checkpoint, once the run was halted."""
-        try:
-            _ = self.client  # wait for the cluster before the lock, which others need meanwhile
-            with self._lock:
-                if job.is_live:
-                    target = job.step + job.task_steps
-                    task = self._send("advance", job.run, {"target": target}, job.worker)
-                    task.add_done_callback(lambda future: self._on_done(job, future))
-                else:
-                    job.chained = False
-                    self._send("pause", job.run, {}, job.worker).add_done_callback(lambda future: job.ended.set())
-        except Exception as error:  # whatever breaks the chain must be told to who watches it
-            self._end(job, _failed(error))
+    def _idlest(self) -> str | None:
+        """The worker with the fewest runs."""
+        counts = Counter(job.worker for job in self._jobs.values() if job.chained)
+        return min(self._connection.workers, key=lambda worker: counts[worker], default=None)
 
-    def _on_done(self, job: Job, future: Future[Any]) -> None:
-        if self._closed:
-            return
-        try:
-            # It has ended; a result that does not come now never will, and this thread serves all runs.
-            progress, job.worker = future.result(_RESULT_SECONDS)
-        except Exception as error:
-            self._end(job, _failed(error))
-            return
-        self._measure(job, progress)
-        if progress.finished:
-            self._end(job, progress.failure or Status("finished"))
-            return
-        with self._lock:
-            if job.status.state == "queued":
-                self._set(job, Status("running"))
-        self._submit_next(job)
-
-    def _measure(self, job: Job, progress: Progress) -> None:
-        """Choose the next task's steps for TASK_SECONDS; a task never grows by more than four times."""
-        steps = max(1, progress.step - job.step)
-        ideal = round(steps * TASK_SECONDS / max(progress.seconds, 1e-4))
-        job.task_steps = max(1, min(ideal, 4 * job.task_steps))
-        job.step = progress.step
-
-    def _set(self, job: Job, status: Status) -> None:
-        job.status = status
-        try:
-            job.run.set_status(status)
-        except OSError:
-            _log.exception("run %s: status %s not written", job.run.id, status.state)
-
-    def _end(self, job: Job, status: Status) -> None:
-        """The chain is over. What breaks because the engine was closed is no failure: the run stays paused."""
-        with self._lock:
-            if (job.is_live or status.state == "failed") and not self._closed:
-                self._set(job, status)
-            job.chained = False
-        job.ended.set()
+    def _forget_ended(self) -> None:
+        ended = [run_id for run_id, job in self._jobs.items() if not job.chained and not job.is_live]
+        for run_id in ended[:-_MAX_ENDED]:
+            del self._jobs[run_id]
 
     def pause(self, run_id: str) -> None:
         """Stop after the task under way, with a checkpoint."""
@@ -291,14 +305,144 @@ class Engine:
             if run.status().state in ("queued", "running", "paused"):
                 run.set_status(status)
 
+    # The chain
+
+    def _submit_next(self, job: Job) -> None:
+        """The next link of the chain, or the last one, which writes a checkpoint, once the run was halted."""
+        try:
+            _ = self._connection.client  # wait for the cluster before the lock, which others need meanwhile
+            with self._lock:
+                if not job.is_live:
+                    job.chained, job.task = False, None
+                    self._send("pause", job.run, {}, job.worker).add_done_callback(lambda future: job.ended.set())
+                elif job.move_to:
+                    job.task = self._send("pause", job.run, {}, job.worker)
+                    job.worker, job.move_to = job.move_to, None
+                    job.task.add_done_callback(lambda future: self._on_moved(job, future))
+                else:
+                    target = job.step + job.task_steps
+                    job.task = self._send("advance", job.run, {"target": target}, job.worker)
+                    job.task.add_done_callback(lambda future: self._on_done(job, future))
+        except Exception as error:  # whatever breaks the chain must be told to who watches it
+            self._on_trouble(job, error)
+
+    def _on_moved(self, job: Job, future: Future[Any]) -> None:
+        """The run has its checkpoint, whatever else the worker that it leaves may say."""
+        if not self._closing.is_set() and future is job.task:
+            _log.info("run %s: moves to %s", job.run.id, job.worker)
+            self._submit_next(job)
+
+    def _on_done(self, job: Job, future: Future[Any]) -> None:
+        if self._closing.is_set() or future is not job.task:
+            return
+        try:
+            # It has ended; a result that does not come now never will, and this thread serves all runs.
+            progress, job.worker = future.result(_RESULT_SECONDS)
+        except (Exception, asyncio.CancelledError) as error:
+            self._on_trouble(job, error)
+            return
+        self._measure(job, progress)
+        if progress.finished:
+            self._end(job, progress.failure or Status("finished"))
+        elif job.recoveries > MAX_RECOVERIES:
+            self._end(job, _lost_too_often(job))
+        else:
+            self._continue(job)
+
+    def _continue(self, job: Job) -> None:
+        limit = self.settings.limits.run_seconds
+        with self._lock:
+            if job.is_live and job.seconds > limit:
+                self._set(
+                    job, Status("stopped", "this server trains a run for {seconds} s at most", {"seconds": limit})
+                )
+            elif job.status.state == "queued":
+                self._set(job, Status("running"))
+        self._submit_next(job)
+
+    def _measure(self, job: Job, progress: Progress) -> None:
+        """Choose the next task's steps for TASK_SECONDS; a task never grows by more than four times."""
+        steps = max(1, progress.step - job.step)
+        ideal = round(steps * TASK_SECONDS / max(progress.seconds, 1e-4))
+        job.task_steps = max(1, min(ideal, 4 * job.task_steps))
+        job.step = progress.step
+        job.seconds += progress.seconds
+        job.recoveries += progress.lost
+
+    def _on_trouble(self, job: Job, error: BaseException) -> None:
+        """The task ended badly: another attempt where its worker was lost, otherwise the end, with the reason."""
+        if self._closing.is_set():
+            return
+        if _is_loss(error):
+            self._recover(job, error)
+        elif isinstance(error, HostError):
+            self._end(job, Status("paused", error.message, _texts(error.values)))
+        else:
+            self._end(job, _failed(error))
+
+    def _recover(self, job: Job, error: BaseException) -> None:
+        with self._lock:
+            job.recoveries += job.run.attempts()  # none, where another run's task brought the worker down
+            job.run.end_attempts()
+            job.worker = job.move_to = job.task = None
+        if job.recoveries > MAX_RECOVERIES:
+            self._end(job, _lost_too_often(job))
+            return
+        _log.warning("run %s: its worker was lost (%s), recovery %d", job.run.id, error, job.recoveries)
+        threading.Thread(target=self._submit_next, args=(job,), daemon=True).start()
+
+    def _set(self, job: Job, status: Status) -> None:
+        _log.info("run %s: %s at step %d %s", job.run.id, status.state, job.step, status.message)
+        job.status = status
+        try:
+            job.run.set_status(status)
+        except OSError as error:
+            _log.error("run %s: status %s not written: %s", job.run.id, status.state, error)
+
+    def _end(self, job: Job, status: Status) -> None:
+        """The chain is over. What breaks because the engine was closed is no failure: the run stays paused."""
+        with self._lock:
+            if (job.is_live or status.state == "failed") and not self._closing.is_set():
+                self._set(job, status)
+            job.chained, job.task = False, None
+        job.ended.set()
+
+    # Watching
+
+    def watch(self, run_id: str, viewer: str) -> None:
+        """This viewer sees the run until `leave`."""
+        with self._lock:
+            if job := self._jobs.get(run_id):
+                job.viewers.add(viewer)
+                job.left_at = None
+
+    def leave(self, viewer: str) -> None:
+        """This viewer has gone: what nobody else watches is paused after the time of grace, unless it is kept."""
+        with self._lock:
+            for job in self._jobs.values():
+                if viewer in job.viewers:
+                    job.viewers.remove(viewer)
+                    job.left_at = None if job.viewers else time.monotonic()
+
+    def set_kept(self, run_id: str, kept: bool) -> None:
+        """Whether a run under way goes on when nobody watches."""
+        if job := self._jobs.get(run_id):
+            job.kept = kept
+
     def view(self, run_id: str) -> View:
         """Where a run stands now. Raises InputError where there is no such run."""
         job = self._jobs.get(run_id)
         sharing = sum(other.is_live for other in list(self._jobs.values()))
+        workers = len(self._connection.workers)
         if job is not None:
-            return View(job.status, job.chained, sharing)
+            return View(job.status, job.chained, sharing, workers, job.recoveries, job.kept)
         status = _status_of_stranger(Run.find(run_id))
-        return View(status, status.state in LIVE, sharing)
+        return View(status, status.state in LIVE, sharing, workers)
+
+    def load(self) -> Load:
+        """How busy the host is."""
+        states = Counter(str(job.status.state) for job in list(self._jobs.values()))
+        return Load(states, dict(self._connection.workers), str(self._connection.error or ""))
 
     def drives(self, run_id: str) -> bool:
         """Whether this engine has the run in hand; otherwise only its folder speaks for it."""
@@ -308,6 +452,8 @@ class Engine:
         """Block until a run that this engine drives has halted or ended; for scripts and tests."""
         self._jobs[run_id].ended.wait(timeout)
         return self.view(run_id)
+
+    # What a person waits for
 
     def call(self, name: str, run: Run, timeout: float = 60, **arguments: Any) -> Any:
         """The result of a function of `rnnviz.execution` on a run, ahead of all training in the queue.
@@ -323,7 +469,7 @@ class Engine:
 
         Raises InputError where the function does, or where no worker answers in time.
         """
-        future = self.client.submit(
+        future = self._connection.client.submit(
             _compute_on_worker, function, arguments, key=_key(function), priority=_INTERACTIVE, pure=False
         )
         return _result(future, timeout)
@@ -348,11 +494,13 @@ class Engine:
 
     def _next_part(self, batch: Batch) -> None:
         try:
-            if self._closed or batch.finished or time.monotonic() - batch.asked_at > _UNASKED_SECONDS:
+            if self._closing.is_set() or batch.finished or time.monotonic() - batch.asked_at > _UNASKED_SECONDS:
                 batch.under_way = False
                 return
             part = batch.arguments[len(batch.results)]
-            task = self.client.submit(_compute_on_worker, batch.function, part, key=_key(batch.function), pure=False)
+            task = self._connection.client.submit(
+                _compute_on_worker, batch.function, part, key=_key(batch.function), pure=False
+            )
             task.add_done_callback(lambda future: self._on_part(batch, future))
         except Exception as error:
             self._fail(batch, error)
@@ -375,7 +523,7 @@ class Engine:
         self, name: str, run: Run, arguments: dict[str, Any], worker: str | None, priority: int = 0
     ) -> Future[Any]:
         """A task on the worker that has the run in memory, or on another one where that is gone."""
-        return self.client.submit(
+        return self._connection.client.submit(
             _run_on_worker,
             name,
             str(run.folder),
@@ -395,9 +543,13 @@ def _key(function: str) -> str:
 def _result(future: Future[Any], timeout: float) -> Any:
     try:
         return future.result(timeout)
-    except TimeoutError as error:
+    except (TimeoutError, concurrent.futures.TimeoutError) as error:
         future.cancel()
-        raise InputError("no worker answered within {seconds:g} seconds", seconds=timeout) from error
+        raise HostError("no worker answered within {seconds:g} seconds", seconds=timeout) from error
+    except (Exception, asyncio.CancelledError) as error:
+        if _is_loss(error):
+            raise HostError("the worker was lost; try again") from error
+        raise
 
 
 def _status_of_stranger(run: Run) -> Status:
@@ -408,8 +560,29 @@ def _status_of_stranger(run: Run) -> Status:
     return status
 
 
-def _failed(error: Exception) -> Status:
-    _log.error("a run failed", exc_info=error)
+def _is_loss(error: BaseException) -> bool:
+    """Whether a task's worker, or the whole cluster, went away beneath it."""
+    from distributed import KilledWorker
+    from distributed.comm.core import CommClosedError
+
+    lost = (KilledWorker, CommClosedError, asyncio.CancelledError, concurrent.futures.CancelledError, TimeoutError)
+    return isinstance(error, lost)
+
+
+def _lost_too_often(job: Job) -> Status:
+    return Status(
+        "failed",
+        "its worker died {count} times while it trained this run; perhaps its memory does not suffice",
+        {"count": job.recoveries},
+    )
+
+
+def _texts(values: Mapping[str, object]) -> dict[str, str]:
+    return {name: str(value) for name, value in values.items()}
+
+
+def _failed(error: BaseException) -> Status:
     if isinstance(error, InputError):
-        return Status("failed", error.message, {name: str(value) for name, value in error.values.items()})
+        return Status("failed", error.message, _texts(error.values))
+    _log.error("a run failed", exc_info=error)
     return Status("failed", "the worker failed: {reason}", {"reason": f"{type(error).__name__}: {error}"})

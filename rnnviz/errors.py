@@ -21,4 +21,8 @@ class InputError(ValueError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled between our own processes with its values, so that a page can still translate it."""
-        return partial(InputError, self.message, **self.values), ()
+        return partial(type(self), self.message, **self.values), ()
+
+
+class HostError(InputError):
+    """The host cannot go on for the moment: a full disk, no workers. What it was doing can be resumed later."""

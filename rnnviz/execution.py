@@ -7,6 +7,7 @@ run goes on from its latest checkpoint and repeats, without reporting twice, the
 
 from __future__ import annotations
 
+import errno
 import time
 from collections import OrderedDict
 from dataclasses import replace
@@ -15,7 +16,7 @@ import torch
 
 from rnnviz import generation, probes
 from rnnviz.config import ModelConfig, TrainConfig
-from rnnviz.errors import InputError
+from rnnviz.errors import HostError, InputError
 from rnnviz.model import LanguageModel
 from rnnviz.recording import Generation, Trace
 from rnnviz.reports import Report
@@ -26,6 +27,7 @@ from rnnviz.training import Trainer
 CHECKPOINT_SECONDS = 10.0
 RECORDING_SECONDS = 0.5
 MAX_LIVE = 8
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Execution:
@@ -129,12 +131,36 @@ def _open(folder: str) -> Execution:
 def advance(folder: str, target: int) -> Progress:
     """One task of the engine: bring a run to a step. Doing it twice is doing it once."""
     began = time.perf_counter()
-    execution = _open(folder)
-    execution.advance(target)
+    run = Run(folder)
+    if not run.folder.is_dir():
+        Run.open(folder)  # says so
+    lost = run.begin_attempt()
+    try:
+        execution = _open(folder)
+        execution.advance(target)
+    except OSError as error:
+        _live.pop(folder, None)  # what it holds and what stands in the folder may differ now
+        raise _told(error) from error
+    except (MemoryError, RuntimeError) as error:
+        _live.pop(folder, None)
+        if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
+            raise InputError(
+                "the worker's memory does not suffice; choose fewer hidden units, a smaller batch or fewer time steps"
+            ) from error
+        raise
+    finally:
+        run.end_attempts()
     trainer = execution.trainer
     failure = trainer.failure
     status = Status("failed", failure.message, failure.values) if failure else None
-    return Progress(trainer.step, trainer.total_steps, time.perf_counter() - began, status)
+    return Progress(trainer.step, trainer.total_steps, time.perf_counter() - began, status, lost)
+
+
+def _told(error: OSError) -> InputError:
+    """What the disk refused, as something that a person can mend."""
+    if error.errno in DISK_FULL:
+        return HostError("the disk is full; free some space, then resume: {reason}", reason=error.strerror)
+    return InputError("the run's folder cannot be used: {reason}", reason=error.strerror or error)
 
 
 def pause(folder: str) -> None:

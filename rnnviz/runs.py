@@ -3,6 +3,7 @@
     config.json            what the run was told
     corpus.json            the text it learns and the text held out
     status.json            queued, running, paused, finished, stopped or failed, and why
+    attempts               while a task trains: as many bytes as workers tried it
     reports.jsonl          what it told, one JSON object a line, only ever appended to
     checkpoints/           <step>.safetensors at log-spaced steps, and latest.safetensors
     recordings/            <step>.npz at the same steps, and latest.npz
@@ -38,6 +39,7 @@ from rnnviz.text import Corpus
 State = Literal["queued", "running", "paused", "finished", "stopped", "failed"]
 LATEST = "latest"
 _FORMAT = 1
+_ATTEMPTS = "attempts"
 _RUN_ID = re.compile(r"[0-9a-f]{20}")
 
 
@@ -56,7 +58,7 @@ def is_milestone(step: int) -> bool:
 
 @dataclass(frozen=True)
 class Status:
-    """Where a run stands; `message` with `values` is the reason where it failed."""
+    """Where a run stands; `message` with `values` is the reason where there is one."""
 
     state: State
     message: str = ""
@@ -65,12 +67,16 @@ class Status:
 
 @dataclass(frozen=True)
 class Progress:
-    """What a task answers: where the run stands, and how long the task took in seconds."""
+    """What a task answers: where the run stands, and how long the task took in seconds.
+
+    `lost` counts the attempts at it that died with their worker.
+    """
 
     step: int
     total_steps: int
     seconds: float
     failure: Status | None = None
+    lost: int = 0
 
     @property
     def finished(self) -> bool:
@@ -188,6 +194,23 @@ class Run:
     def last_change(self) -> float:
         """When the run last told something, in seconds since the epoch."""
         return max((self.folder / name).stat().st_mtime for name in ("reports.jsonl", "status.json"))
+
+    def begin_attempt(self) -> int:
+        """Note that a task begins. Returns how many began before it and never ended: their worker died."""
+        lost = self.attempts()
+        (self.folder / _ATTEMPTS).write_bytes(b"." * (lost + 1))
+        return lost
+
+    def attempts(self) -> int:
+        """How many tasks have begun since the last one that ended."""
+        try:
+            return (self.folder / _ATTEMPTS).stat().st_size
+        except OSError:
+            return 0
+
+    def end_attempts(self) -> None:
+        """Note that a task has ended, or that the lost ones are accounted for."""
+        (self.folder / _ATTEMPTS).unlink(missing_ok=True)
 
     def reports_size(self) -> int:
         return (self.folder / "reports.jsonl").stat().st_size

@@ -28,6 +28,7 @@ ORDER = (
     "recording",
     "runs",
     "settings",
+    "keeping",
     "cells",
     "fused",
     "layers",
@@ -38,6 +39,7 @@ ORDER = (
     "execution",
     "bench",
     "cluster",
+    "connection",
     "engine",
     "i18n",
     "following",
@@ -47,6 +49,7 @@ ORDER = (
     "ui.labels",
     "ui.frame",
     "ui.runs",
+    "ui.status",
     "ui.forms",
     "ui.parts",
     "ui",
@@ -108,7 +111,7 @@ def test_only_the_pages_know_streamlit() -> None:
 @pytest.mark.parametrize(
     ("package", "allowed"),
     [
-        ("distributed", {"cluster", "engine"}),
+        ("distributed", {"cluster", "connection", "engine"}),
         ("dask", {"cluster", "engine"}),
         (
             "torch",

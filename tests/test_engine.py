@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -21,12 +21,14 @@ import pytest
 
 from rnnviz import probes
 from rnnviz.config import ModelConfig, TrainConfig
+from rnnviz.connection import Worker
 from rnnviz.engine import LIVE, Engine, _status_of_stranger
 from rnnviz.errors import InputError
 from rnnviz.execution import load
 from rnnviz.recording import Generation, Trace
 from rnnviz.reports import Report, StepReport
 from rnnviz.runs import Progress, Run, State, Status, is_milestone
+from rnnviz.settings import Settings
 from rnnviz.text import Corpus, generate_sums, split
 from rnnviz.training import train
 
@@ -62,7 +64,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def _engine(workers: int) -> Iterator[Engine]:
-    engine = Engine(workers=workers)
+    engine = Engine(Settings(workers=workers))
     yield engine
     engine.close()
 
@@ -87,7 +89,7 @@ def severed(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
         raise OSError(f"nobody answers at {address}")
 
     monkeypatch.setattr("distributed.Client", refuse)
-    engine = Engine("tcp://nowhere:1")
+    engine = Engine(Settings(scheduler="tcp://nowhere:1"))
     yield engine
     engine.close()
 
@@ -319,7 +321,7 @@ def test_another_engine_goes_on_where_this_one_paused(engine: Engine) -> None:
     until(lambda: steps(run) > 20)
     engine.pause(run.id)
     ended(engine, run, "paused")
-    other = Engine(engine.client.scheduler.address)
+    other = Engine(Settings(scheduler=engine._connection.client.scheduler.address))
     try:
         assert not other.drives(run.id)
         other.resume(run.id)
@@ -339,7 +341,7 @@ def test_a_run_outlives_its_worker(pair: Engine) -> None:
     run = submit(pair, LONG)
     until(lambda: steps(run) > 50)
     worker = pair._jobs[run.id].worker
-    pid = pair.client.run(os.getpid, workers=[worker])[worker]
+    pid = pair._connection.client.run(os.getpid, workers=[worker])[worker]
     os.kill(pid, signal.SIGKILL)
     ended(pair, run, "finished")
     assert run.reports() == uninterrupted(LONG)
@@ -363,7 +365,7 @@ def is_gone(process: psutil.Process) -> bool:
 def test_the_cluster_listens_on_loopback_only(engine: Engine) -> None:
     """Nobody else on the network reaches scheduler, nannies or workers."""
     ended(engine, submit(engine, SHORT), "finished")
-    pid = engine._process.pid
+    pid = engine._connection.process_id
     processes = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
     listening = [c for p in processes for c in p.net_connections("inet") if c.status == psutil.CONN_LISTEN]
     assert len(listening) >= 2
@@ -373,10 +375,10 @@ def test_the_cluster_listens_on_loopback_only(engine: Engine) -> None:
 @pytest.mark.slow
 def test_closing_ends_the_cluster_and_a_live_run_can_be_resumed(engine: Engine) -> None:
     """No process stays, and a run that was under way did not fail: another engine ends it."""
-    closing = Engine(workers=1)
+    closing = Engine(Settings(workers=1))
     run = submit(closing, LONG)
     until(lambda: steps(run) > 20)
-    cluster = psutil.Process(closing._process.pid)
+    cluster = psutil.Process(closing._connection.process_id)
     processes = [cluster, *cluster.children(recursive=True)]
     closing.close()
     closing.close()
@@ -391,8 +393,9 @@ PARENT = """
 import sys, time
 from rnnviz.config import ModelConfig, TrainConfig
 from rnnviz.engine import Engine
+from rnnviz.settings import Settings
 from rnnviz.text import Corpus
-engine = Engine(workers=1)
+engine = Engine(Settings(workers=1))
 config = TrainConfig(ModelConfig(hidden_size=4), batch_size=2, num_steps=4, epochs=100_000, device="cpu")
 run_id = engine.submit(config, Corpus("text", "abcdabcdabcd" * 9, "abcd"))
 while engine.view(run_id).status.state == "queued":
@@ -426,8 +429,9 @@ from rnnviz.errors import InputError
 from rnnviz.figures import gates_figure, gradient_norm_figure, perplexity_figure
 from rnnviz.following import Follower
 from rnnviz.runs import Run
+from rnnviz.settings import Settings
 from rnnviz.text import Corpus
-engine = Engine(workers=1)
+engine = Engine(Settings(workers=1))
 config = TrainConfig(ModelConfig(hidden_size=4), batch_size=2, num_steps=4, epochs=3, device="cpu", predict_every=1)
 run = Run.find(engine.submit(config, Corpus("text", "abcdabcdabcd" * 9, "abcd")))
 follower = Follower(run)
@@ -476,10 +480,23 @@ class Task:
 
 
 class Script:
-    """Stands in for Dask's client."""
+    """Stands in for the connection, and for Dask's client too."""
+
+    workers: Mapping[str, Worker] = {}
+    error = None
 
     def __init__(self) -> None:
         self.tasks: list[Task] = []
+        self.stands = threading.Event()
+        self.stands.set()
+
+    @property
+    def client(self) -> Script:
+        self.stands.wait(30)
+        return self
+
+    def keep(self) -> None:
+        """It is always there."""
 
     def submit(
         self, function: object, name: str, folder: str, arguments: dict[str, Any], **options: Any
@@ -488,7 +505,7 @@ class Script:
         self.tasks.append(task)
         return task.future
 
-    def close(self, timeout: float) -> None:
+    def close(self) -> None:
         """As Dask does, this cancels what has not ended."""
         for task in self.tasks:
             task.future.cancel()
@@ -505,13 +522,11 @@ class Script:
 
 
 @pytest.fixture
-def script(severed: Engine) -> Iterator[Script]:
+def script(severed: Engine) -> Script:
     """The engine `severed`, now with a client that a test plays."""
-    until(severed._ready.is_set, 10)
     client = Script()
-    severed._client = client
-    yield client
-    severed._client = None
+    severed._connection = client  # type: ignore[assignment]
+    return client
 
 
 def test_one_task_of_a_run_is_under_way_at_a_time(severed: Engine, script: Script) -> None:
@@ -670,10 +685,11 @@ def test_a_run_does_not_fail_because_the_app_ends(severed: Engine, script: Scrip
     assert halting.status().state == "paused"
 
 
-def test_nobody_waits_for_the_cluster_to_start(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nobody_waits_for_the_cluster_to_start(home: Path) -> None:
     """Runs are submitted, halted and looked at meanwhile; their tasks follow when it stands."""
-    monkeypatch.setattr(Engine, "_connect", lambda engine, address, workers: None)
-    engine, client = Engine(), Script()
+    client = Script()
+    client.stands.clear()
+    engine = Engine(connection=client)  # type: ignore[arg-type]
     runs: list[Run] = []
 
     def visitors() -> None:
@@ -686,8 +702,7 @@ def test_nobody_waits_for_the_cluster_to_start(home: Path, monkeypatch: pytest.M
     thread.start()
     thread.join(5)
     waited = thread.is_alive()
-    engine._client = client
-    engine._ready.set()
+    client.stands.set()
     thread.join(5)
     try:
         assert not waited
@@ -695,7 +710,6 @@ def test_nobody_waits_for_the_cluster_to_start(home: Path, monkeypatch: pytest.M
         advanced = {task.folder for task in client.waiting if task.name == "advance"}
         assert advanced == {str(run.folder) for run in runs} - {str(runs[1].folder)}
     finally:
-        engine._client = None
         engine.close()
 
 
@@ -709,10 +723,10 @@ def test_an_engine_without_workers_says_so(severed: Engine) -> None:
         severed.call("trace", run, text="1")
 
 
-def test_a_run_without_workers_fails_with_the_reason(severed: Engine) -> None:
-    """It does not stay queued for ever."""
+def test_a_run_without_workers_is_paused_with_the_reason(severed: Engine) -> None:
+    """It does not stay queued for ever, and can be resumed when there are workers again."""
     run = submit(severed, SHORT)
-    status = ended(severed, run, "failed")
+    status = ended(severed, run, "paused")
     assert status.message == "the workers cannot be reached: {reason}"
     assert status.values is not None
     assert "nowhere" in status.values["reason"]

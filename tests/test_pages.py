@@ -29,7 +29,7 @@ class IdleEngine:
         self.submitted: list[tuple[TrainConfig, str]] = []
         self.states: dict[str, Status] = {}
 
-    def submit(self, config: TrainConfig, corpus: object) -> str:
+    def submit(self, config: TrainConfig, corpus: object, **options: object) -> str:
         run = Run.create(config, corpus)  # type: ignore[arg-type]
         self.submitted.append((config, run.id))
         self.states[run.id] = Status("running")
@@ -41,10 +41,16 @@ class IdleEngine:
         status = self.states.get(run_id) or Run.find(run_id).status()
         return View(status, status.state == "running", 1)
 
+    def watch(self, run_id: str, viewer: str) -> None:
+        pass
+
+    def leave(self, viewer: str) -> None:
+        pass
+
     def pause(self, run_id: str) -> None:
         self.states[run_id] = Status("paused")
 
-    def resume(self, run_id: str) -> None:
+    def resume(self, run_id: str, **options: object) -> None:
         self.states[run_id] = Status("running")
 
     def cancel(self, run_id: str) -> None:

@@ -1,9 +1,10 @@
 """What the pages are made of; with `live.py` the only part of rnnviz that imports Streamlit."""
 
 from rnnviz.ui.forms import chosen_corpus, small_training, training_buttons, training_form
-from rnnviz.ui.frame import Frame, engine, navigation, open_page, pick, select, show_error
+from rnnviz.ui.frame import Frame, engine, navigation, open_page, pick, select, settings, show_error
 from rnnviz.ui.parts import beside, picture, stepper
 from rnnviz.ui.runs import EXAMPLE, chosen_run, show_downloads, show_run
+from rnnviz.ui.status import show_status
 
 __all__ = [
     "EXAMPLE",
@@ -17,9 +18,11 @@ __all__ = [
     "pick",
     "picture",
     "select",
+    "settings",
     "show_downloads",
     "show_error",
     "show_run",
+    "show_status",
     "small_training",
     "stepper",
     "training_buttons",

@@ -11,10 +11,11 @@ import streamlit as st
 from rnnviz.config import CHOICES, PRESETS, RANGES, TrainConfig
 from rnnviz.engine import LIVE
 from rnnviz.errors import InputError
+from rnnviz.i18n import duration
 from rnnviz.runs import Run
 from rnnviz.sampling import check_length
 from rnnviz.text import CORPORA, Corpus, read, split
-from rnnviz.ui.frame import Frame, as_text, engine, pick, select, show_error
+from rnnviz.ui.frame import Frame, as_text, engine, pick, select, settings, show_error, visitor
 from rnnviz.ui.labels import setting_labels, setting_names
 from rnnviz.ui.runs import chosen_run, keep_run
 
@@ -28,7 +29,7 @@ def _apply_preset() -> None:
     """A new preset: every setting takes its value."""
     values = PRESETS[st.session_state["preset"]].config.settings()
     for key in (*_NUMBERS, *_CHOICES, "bidirectional", "keep_line_breaks", "probe"):
-        st.session_state[key] = values[key]
+        st.session_state[key] = min(values[key], _highest(key)) if key in _NUMBERS else values[key]
     st.session_state["prefixes"] = ", ".join(values["prefixes"])
 
 
@@ -111,15 +112,20 @@ def _settings(frame: Frame, preset: TrainConfig) -> dict[str, Any]:
     return values
 
 
+def _highest(name: str) -> float:
+    """What both the program and this server allow."""
+    return min(RANGES[name][1], settings().limits.of_setting(name))
+
+
 def _number(name: str, start: float, label: str, idle: bool) -> Any:
-    low, high = RANGES[name]
+    low, high = RANGES[name][0], _highest(name)
     is_real = isinstance(start, float)
     kind: Any = float if is_real else int
     return st.number_input(
         label,
         kind(low),
         kind(high),
-        start,
+        min(start, high),
         step=(start / 10 or 0.5) if is_real else 1,
         format="%g" if is_real else "%d",
         key=name,
@@ -137,7 +143,7 @@ def chosen_corpus(frame: Frame, config: TrainConfig) -> Corpus | None:
             return None
         corpus = _corpus(config.corpus, source, config)
         check_length(config.sampling, len(corpus.training), config.batch_size, config.num_steps)
-        config.check_size(len(corpus.vocabulary))
+        settings().limits.check(config, len(corpus.vocabulary))
     except InputError as error:
         show_error(frame, error)
         return None
@@ -187,21 +193,46 @@ def _corpus(name: str, source: str | bytes, config: TrainConfig) -> Corpus:
 def training_buttons(frame: Frame, config: TrainConfig | None, corpus: Corpus | None, run: Run | None) -> None:
     """Train a new run; pause, resume or stop the one on the page."""
     _ = frame.translate
-    state = engine().view(run.id).status.state if run else None
-    with st.container(horizontal=True):
+    view = engine().view(run.id) if run else None
+    state = view.status.state if view else None
+    with st.container(horizontal=True, vertical_alignment="center"):
         ready = config is not None and corpus is not None and state not in LIVE
         if st.button(_("Train"), type="primary", icon=":material/play_arrow:", disabled=not ready, key="train"):
             assert config is not None  # noqa: S101  the button was enabled
             assert corpus is not None  # noqa: S101
-            _act(frame, lambda: keep_run(frame, engine().submit(config, corpus)))
+            _act(frame, lambda: keep_run(frame, engine().submit(config, corpus, visitor=visitor().name, kept=_kept())))
         if run and state in LIVE and st.button(_("Pause"), icon=":material/pause:", key="pause"):
             _act(frame, lambda: engine().pause(run.id))
         if run and state == "paused" and st.button(_("Resume"), icon=":material/resume:", key="resume"):
-            _act(frame, lambda: engine().resume(run.id))
+            _act(frame, lambda: engine().resume(run.id, visitor=visitor().name, kept=_kept()))
         if run and state in (*LIVE, "paused") and st.button(_("Stop"), icon=":material/stop:", key="stop"):
             _act(frame, lambda: engine().cancel(run.id))
+        _keep_toggle(frame, run)
     if config and config.model.bidirectional:
         st.caption(_("A bidirectional layer has already seen the next character: its perplexity falls to 1 for free."))
+
+
+def _kept() -> bool:
+    return bool(st.session_state.get("kept"))
+
+
+def _keep_toggle(frame: Frame, run: Run | None) -> None:
+    """Whether a run goes on when its tab is closed; it can be changed while the run is under way."""
+    _ = frame.translate
+
+    def change() -> None:
+        if run is not None:
+            engine().set_kept(run.id, _kept())
+
+    st.toggle(
+        _("Keep running without me"),
+        key="kept",
+        persist_state="session",
+        on_change=change,
+        help=_("Otherwise a run that nobody watches is paused after {time}; nothing is lost.").format(
+            time=duration(settings().grace_seconds)
+        ),
+    )
 
 
 def _act(frame: Frame, action: Callable[[], None]) -> None:

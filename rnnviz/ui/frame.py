@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import logging
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +35,7 @@ class PageInfo:
 PAGES = (
     PageInfo("home", "Home", ":material/home:"),
     PageInfo("train", "Train", ":material/play_circle:"),
+    PageInfo("status", "Status", ":material/monitor_heart:"),
 )
 _navigated = False
 
@@ -93,7 +96,12 @@ def _choose_language() -> str:
     return keep_in_address("lang", default)
 
 
-def _pages(translate: Translate) -> list[Any]:
+def pages() -> tuple[PageInfo, ...]:
+    """The pages in the navigation; the host's own only where it is asked for."""
+    return PAGES if settings().status_page else tuple(page for page in PAGES if page.name != "status")
+
+
+def _pages(translate: Translate, shown: Sequence[PageInfo]) -> list[Any]:
     return [
         st.Page(
             ROOT / "pages" / f"{page.name}.py",
@@ -102,7 +110,7 @@ def _pages(translate: Translate) -> list[Any]:
             url_path="" if page.name == "home" else page.name,
             default=page.name == "home",
         )
-        for page in PAGES
+        for page in shown
     ]
 
 
@@ -114,7 +122,13 @@ def navigation() -> Any:
         gc.freeze()  # what was imported stays; collections need not walk through it again
         _navigated = True
     st.set_page_config("rnnviz", _FAVICON, layout="wide", initial_sidebar_state=230)
-    page = st.navigation(_pages(translator(_choose_language())))
+    translate = translator(_choose_language())
+    try:
+        shown = pages()
+    except InputError as error:
+        st.error(explain(error, translate))
+        st.stop()
+    page = st.navigation(_pages(translate, shown))
     with st.sidebar:
         preload()
     return page
@@ -136,10 +150,32 @@ def open_page(name: str) -> Frame:
 
 
 @st.cache_resource
+def settings() -> Settings:
+    """What the host has set. Raises InputError where it is not allowed."""
+    chosen = Settings.from_environment()
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("rnnviz").setLevel(chosen.log)
+    return chosen
+
+
+@st.cache_resource
 def engine() -> Engine:
     """The one engine of this server; its cluster starts in the background."""
-    settings = Settings.from_environment()
-    return Engine(settings.scheduler, settings.workers)
+    return Engine(settings())
+
+
+@dataclass(frozen=True)
+class Visitor:
+    """One session in a browser, by a name that only the server knows."""
+
+    name: str
+    engine: Engine
+
+
+@st.cache_resource(scope="session", on_release=lambda visitor: visitor.engine.leave(visitor.name))
+def visitor() -> Visitor:
+    """This session; when its tab is closed, the engine hears of it."""
+    return Visitor(secrets.token_hex(8), engine())
 
 
 def show_error(frame: Frame, error: InputError) -> None:

@@ -17,7 +17,7 @@ from rnnviz.reports import to_csv
 from rnnviz.runs import Run
 from rnnviz.signals import SIGNALS, latex
 from rnnviz.text import DATA
-from rnnviz.ui.frame import Frame, engine, pick, show_error
+from rnnviz.ui.frame import Frame, as_text, engine, pick, show_error, visitor
 from rnnviz.ui.labels import state_names
 
 EXAMPLE = DATA / "example"
@@ -82,13 +82,26 @@ def _show_progress(frame: Frame, run: Run, view: View, story: Story) -> None:
             _("{speed} characters/s").format(speed=quantity(speed)),
             _("{time} left").format(time=duration(left)),
         ]
-        if view.sharing > 1:
-            parts.append(_("{count} runs share this machine").format(count=view.sharing))
+        if view.sharing > max(view.workers, 1):
+            parts.append(
+                _("{count} runs take turns on {workers} workers, so each is at {share:.0%} of its speed").format(
+                    count=view.sharing, workers=view.workers, share=view.workers / view.sharing
+                )
+            )
     if story.epochs:
         parts.append(_("perplexity {value}").format(value=quantity(story.epochs[-1].perplexity)))
     st.progress(min(step / follower.total_steps, 1.0), text=" · ".join(parts))
-    if status.state == "failed":
-        show_error(frame, InputError(status.message, **dict(status.values or {})))
+    reason = InputError(status.message, **dict(status.values or {})) if status.message else None
+    if reason and status.state == "failed":
+        show_error(frame, reason)
+    elif reason:
+        st.info(as_text(frame.explain(reason)), icon=":material/info:")
+    if view.workers == 0 and status.state in LIVE:
+        st.caption(_("No worker is there yet; the run waits for one."))
+    if view.recoveries:
+        st.caption(
+            _("A worker died {count} times; the run went on from its last checkpoint.").format(count=view.recoveries)
+        )
 
 
 def _show_curves(frame: Frame, run: Run, story: Story) -> None:
@@ -223,6 +236,7 @@ def chosen_run(frame: Frame) -> Run | None:
 def keep_run(frame: Frame, run_id: str) -> None:
     """The run that this page shows from now on; the address names it."""
     st.session_state[_own_run(frame)] = st.query_params["run"] = run_id
+    engine().watch(run_id, visitor().name)
 
 
 def _own_run(frame: Frame) -> str:

@@ -1,0 +1,166 @@
+"""The connection to a Dask cluster: an embedded one, started and restarted here, or one that has an address.
+
+`Connection.client` waits until there is a cluster; `keep`, called every second by the engine,
+notices that it is lost, and connects again.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rnnviz.cluster import default_workers
+from rnnviz.errors import HostError
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+CONNECT_SECONDS = 30
+RETRY_SECONDS = 5.0
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Worker:
+    """A worker as the scheduler last saw it; memory in bytes, `memory_limit` 0 where there is none."""
+
+    memory: int
+    memory_limit: int
+    tasks: int
+
+
+class Connection:
+    """A cluster to submit to. Making one returns at once; `keep` does the connecting."""
+
+    def __init__(self, address: str | None, workers: int | None, worker_mib: int | None = None) -> None:
+        self.workers: Mapping[str, Worker] = {}
+        self._address, self._count, self._worker_mib = address, workers or default_workers(), worker_mib
+        self._process: subprocess.Popen[str] | None = None
+        self._client: Client | None = None
+        self._error: Exception | None = None
+        self._tried_at = -RETRY_SECONDS
+        self._attempted = threading.Event()  # an attempt has ended, well or badly
+        self._closed = False
+
+    @property
+    def client(self) -> Client:
+        """The connection. Raises HostError where there is none, or none comes back in time."""
+        self._attempted.wait()
+        deadline = time.monotonic() + CONNECT_SECONDS
+        while (client := self._client) is None or client.status != "running":
+            if (self._attempted.is_set() and self._error) or self._closed or time.monotonic() > deadline:
+                raise HostError("the workers cannot be reached: {reason}", reason=self._error or "no connection")
+            time.sleep(0.05)
+        return client
+
+    @property
+    def error(self) -> Exception | None:
+        """Why there is no cluster now; None where there is one or it is about to come."""
+        return self._error
+
+    def keep(self) -> None:
+        """Look after the connection: the first time make it, later see who works, or make it anew."""
+        if self._closed:
+            return
+        if self._client is not None and not self._is_lost(self._client):
+            self._look(self._client)
+        elif time.monotonic() - self._tried_at >= RETRY_SECONDS:
+            self._let_go()
+            self._connect()
+            self._tried_at = time.monotonic()
+
+    def _is_lost(self, client: Client) -> bool:
+        return client.status != "running" or (self._process is not None and self._process.poll() is not None)
+
+    def _look(self, client: Client) -> None:
+        try:
+            seen = client.scheduler_info(n_workers=-1)["workers"]
+        except Exception as error:  # it is being lost; the next call sees that
+            _log.warning("the scheduler does not answer: %s", error)
+            return
+        self.workers = {address: _worker(values) for address, values in seen.items()}
+
+    def _let_go(self) -> None:
+        """Of a lost cluster: what waits for it fails now, and is sent again once there is another."""
+        client, self._client, self.workers = self._client, None, {}
+        if client is not None:
+            _log.warning("the cluster is lost; connecting again")
+            self._error = None
+            self._attempted.clear()
+            client.close(timeout=1)
+        self._end_process()
+
+    def _connect(self) -> None:
+        try:
+            address = self._address or self._start_cluster()
+            from distributed import Client
+
+            client = Client(address, set_as_default=False, name="rnnviz", timeout=CONNECT_SECONDS)
+            self._look(client)
+            self._client, self._error = client, None
+            _log.info("connected to %s with %d workers", address, len(self.workers))
+        except Exception as error:
+            _log.error("the cluster cannot be reached: %s", error)
+            self._error = error
+        finally:
+            self._attempted.set()
+
+    def _start_cluster(self) -> str:
+        command = [sys.executable, "-m", "rnnviz.cluster", "--workers", str(self._count)]
+        if self._worker_mib:
+            command += ["--memory-mib", str(self._worker_mib)]
+        root = str(Path(__file__).resolve().parent.parent)
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])}
+        self._process = subprocess.Popen(  # noqa: S603  our own module, no input from users
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment,
+            start_new_session=True,  # Ctrl-C is for the app; the cluster ends when the pipe does
+        )
+        assert self._process.stdout is not None  # noqa: S101  a pipe was asked for
+        address = self._process.stdout.readline().strip()
+        if not address:
+            raise RuntimeError("the embedded cluster ended before it was ready")
+        return address
+
+    @property
+    def process_id(self) -> int | None:
+        """Of the embedded cluster."""
+        return self._process.pid if self._process else None
+
+    def close(self) -> None:
+        """Let go of the cluster; an embedded one ends."""
+        self._closed = True
+        client, self._client = self._client, None
+        if client is not None:
+            client.close(timeout=2)
+        self._end_process()
+        self._attempted.set()
+
+    def _end_process(self) -> None:
+        process, self._process = self._process, None
+        if process is None or process.stdin is None or process.stdout is None:
+            return
+        process.stdin.close()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        process.stdout.close()
+
+
+def _worker(values: Mapping[str, Any]) -> Worker:
+    metrics = values.get("metrics", {})
+    states = metrics.get("task_counts", {})
+    return Worker(int(metrics.get("memory", 0)), int(values.get("memory_limit") or 0), sum(states.values()))
