@@ -1,4 +1,4 @@
-"""The command line: `rnnviz train`, `rnnviz generate RUN`, `rnnviz gates RUN`, `rnnviz bench`.
+"""The command line: `rnnviz train`, `rnnviz generate RUN`, `rnnviz gates RUN`, `rnnviz bench`, `rnnviz load`.
 
 Exit codes: 0; 2 for bad usage, bad input or a training that diverged, with one line that says
 what is wrong; 130 after Ctrl-C, with what was reached saved.
@@ -319,6 +319,38 @@ def bench(
         )
     if not as_json:
         Console().print(table)
+
+
+@app.command()
+def load(
+    viewers: Annotated[int, typer.Option(min=1, max=200, help="Visitors who watch.")] = 30,
+    runs: Annotated[int, typer.Option(min=1, max=50, help="Runs that train at the same time.")] = 8,
+    seconds: Annotated[float, typer.Option(min=5, max=300, help="How long everybody watches.")] = 20,
+    workers: Annotated[int | None, typer.Option(min=1, max=64, help="One a core by default.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
+) -> None:
+    """Start an app on this machine, fill it with visitors and runs, and say what they felt."""
+    from rnnviz.load import run
+
+    outcome = run(viewers, runs, seconds, workers).figures
+    if as_json:
+        _print_json(outcome)
+        return
+    table = Table("measured", "value", title=f"{viewers} viewers, {runs} runs")
+    for label, value in (
+        ("updates per viewer and second", f"{outcome['updates_per_viewer_and_second']:.2f}"),
+        ("an interaction, median", f"{1000 * outcome['latency_p50']:.0f} ms"),
+        ("an interaction, 95th percentile", f"{1000 * outcome['latency_p95']:.0f} ms"),
+        ("characters per second, all runs", quantity(outcome["speed"])),
+        ("  of one run alone", f"{outcome['of_one_run_alone']:.0%}"),
+        ("  of the same runs with no viewers", f"{outcome['of_unwatched']:.0%}"),
+        ("a run's share off the mean, at most", f"{outcome['worst_share']:.0%}"),
+        ("runs lost", str(outcome["lost"])),
+        *((f"memory of {name}", f"{size:,.0f} MB") for name, size in outcome["memory"].items()),
+        ("memory in all", f"{outcome['memory_total']:,.0f} MB"),
+    ):
+        table.add_row(label, value)
+    Console().print(table)
 
 
 def main() -> None:

@@ -41,6 +41,9 @@ def main() -> None:
     dask.config.set({"distributed.scheduler.http.routes": [], "distributed.worker.http.routes": []})
     # The engine counts a run's recoveries, and moves runs where workers are unevenly busy.
     dask.config.set({"distributed.scheduler.allowed-failures": 0, "distributed.scheduler.work-stealing": False})
+    # A worker over its memory is replaced; none is paused, which would leave its runs waiting for ever.
+    memory = {"spill": False, "target": False, "pause": False, "terminate": 0.95}
+    dask.config.set({f"distributed.worker.memory.{name}": value for name, value in memory.items()})
     with LocalCluster(
         n_workers=arguments.workers,
         threads_per_worker=1,

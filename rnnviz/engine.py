@@ -16,11 +16,12 @@ from __future__ import annotations
 import asyncio
 import atexit
 import concurrent.futures
+import contextlib
 import logging
 import threading
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -44,7 +45,7 @@ MAX_RECOVERIES = 3
 LIVE = ("queued", "running")
 _FIRST_TASK_STEPS = 1
 _SILENT_SECONDS = 20.0  # a run of another process that told nothing for so long was interrupted
-_RESULT_SECONDS = 10.0
+_RESULT_SECONDS = 5.0
 _UNASKED_SECONDS = 20.0  # a batch that nobody asked for so long halts
 _MAX_BATCHES = 32  # of which results are kept
 _MAX_ENDED = 100  # jobs that have ended and are still in memory
@@ -160,6 +161,7 @@ class Engine:
         self._jobs: OrderedDict[str, Job] = OrderedDict()
         self._batches: OrderedDict[Hashable, Batch] = OrderedDict()
         self._closing = threading.Event()
+        self._pool = concurrent.futures.ThreadPoolExecutor(8, "rnnviz-engine")
         self._looked_at_disk = -_ROOM_SECONDS
         self._connection = connection or Connection(
             self.settings.scheduler, self.settings.workers, self.settings.worker_mib
@@ -220,6 +222,7 @@ class Engine:
                 if job.is_live:
                     self._set(job, Status("paused"))
         self._connection.close()
+        self._pool.shutdown(wait=False, cancel_futures=True)
         atexit.unregister(self.close)
 
     # Starting and halting
@@ -241,11 +244,12 @@ class Engine:
         """Go on with a run that was paused, that failed for a reason since mended, or that another process left."""
         with self._lock:
             job = self._jobs.get(run_id)
-            if job is not None and job.chained:
-                if not job.is_live:  # its last task is still under way: the chain takes up again after it
-                    self._set(job, Status("queued"))
+            if job is not None and job.chained and job.is_live:
                 return
             self._check_count(visitor)
+            if job is not None and job.chained:  # its last task is still under way: the chain takes up again after it
+                self._set(job, Status("queued"))
+                return
             self._start(job.run if job else Run.find(run_id), visitor, kept)
 
     def _check_count(self, visitor: str | None) -> None:
@@ -318,13 +322,18 @@ class Engine:
                 elif job.move_to:
                     job.task = self._send("pause", job.run, {}, job.worker)
                     job.worker, job.move_to = job.move_to, None
-                    job.task.add_done_callback(lambda future: self._on_moved(job, future))
+                    job.task.add_done_callback(lambda future: self._then(self._on_moved, job, future))
                 else:
                     target = job.step + job.task_steps
                     job.task = self._send("advance", job.run, {"target": target}, job.worker)
-                    job.task.add_done_callback(lambda future: self._on_done(job, future))
+                    job.task.add_done_callback(lambda future: self._then(self._on_done, job, future))
         except Exception as error:  # whatever breaks the chain must be told to who watches it
             self._on_trouble(job, error)
+
+    def _then(self, act: Callable[[Job, Future[Any]], None], job: Job, future: Future[Any]) -> None:
+        """Dask calls back on one thread for all runs: what may wait is done on others."""
+        with contextlib.suppress(RuntimeError):  # it is closed
+            self._pool.submit(act, job, future)
 
     def _on_moved(self, job: Job, future: Future[Any]) -> None:
         """The run has its checkpoint, whatever else the worker that it leaves may say."""
@@ -336,7 +345,7 @@ class Engine:
         if self._closing.is_set() or future is not job.task:
             return
         try:
-            # It has ended; a result that does not come now never will, and this thread serves all runs.
+            # It has ended; a result that does not come now never will.
             progress, job.worker = future.result(_RESULT_SECONDS)
         except (Exception, asyncio.CancelledError) as error:
             self._on_trouble(job, error)
@@ -443,6 +452,11 @@ class Engine:
         """How busy the host is."""
         states = Counter(str(job.status.state) for job in list(self._jobs.values()))
         return Load(states, dict(self._connection.workers), str(self._connection.error or ""))
+
+    @property
+    def viewers(self) -> int:
+        """How many watch a run."""
+        return len({viewer for job in list(self._jobs.values()) for viewer in list(job.viewers)})
 
     def drives(self, run_id: str) -> bool:
         """Whether this engine has the run in hand; otherwise only its folder speaks for it."""

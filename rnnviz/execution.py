@@ -57,7 +57,11 @@ class Execution:
             return Execution.start(run, trainer)
         checkpoint = run.load_checkpoint()
         trainer.restore(checkpoint)
-        return Execution(run, trainer, int(checkpoint.meta["reports"]))
+        told, there = int(checkpoint.meta["reports"]), run.count_reports()
+        if there < told:
+            reason = f"{there} of {told} are there"
+            raise InputError("the run's reports are damaged: {reason}", reason=reason)
+        return Execution(run, trainer, told)
 
     @property
     def is_current(self) -> bool:
@@ -134,10 +138,11 @@ def advance(folder: str, target: int) -> Progress:
     run = Run(folder)
     if not run.folder.is_dir():
         Run.open(folder)  # says so
-    lost = run.begin_attempt()
     try:
-        execution = _open(folder)
-        execution.advance(target)
+        with run.locked():
+            lost = run.begin_attempt()
+            execution = _open(folder)
+            execution.advance(target)
     except OSError as error:
         _live.pop(folder, None)  # what it holds and what stands in the folder may differ now
         raise _told(error) from error

@@ -128,7 +128,7 @@ def gates_figure(
             colorbar={"thickness": 12, "outlinewidth": 0, "title": {"text": signal.symbol}, "nticks": 5},
         )
     )
-    figure.update_layout(
+    figure.layout = go.Layout(
         margin={"l": 46, "r": 8, "t": 8, "b": 36},
         xaxis={
             "type": "category",
@@ -214,7 +214,7 @@ def _reference(figure: go.Figure, y: float, right: float, name: str) -> None:
 
 
 def _layout(figure: go.Figure, x: str, y: str, right: float, limits: tuple[float, float]) -> None:
-    figure.update_layout(
+    figure.layout = go.Layout(  # update_layout takes ten times as long
         margin={"l": 56, "r": 12, "t": 8, "b": 40},
         hovermode="closest",
         showlegend=True,

@@ -32,7 +32,7 @@ class Story:
 
 
 class Follower:
-    """Reads what is new in a run's folder, at most every REFRESH_SECONDS, however many ask."""
+    """Reads what is new in a run's folder, no more often than those who ask need it, however many they are."""
 
     def __init__(self, run: Run) -> None:
         self.run = run
@@ -47,11 +47,11 @@ class Follower:
         self._story = Story(0, (), (), (), None, None)
         self._pace: deque[tuple[float, int]] = deque()
 
-    def story(self, *, newest: bool = False) -> Story:
-        """The state at most REFRESH_SECONDS ago, or now. Raises InputError where the folder is gone or damaged."""
+    def story(self, max_age: float = REFRESH_SECONDS) -> Story:
+        """The state at most `max_age` seconds ago. Raises InputError where the folder is gone or damaged."""
         with self._lock:
             now = time.monotonic()
-            if newest or now - self._read_at >= REFRESH_SECONDS:
+            if now - self._read_at >= max_age:
                 self._read(now)
                 self._read_at = now
             return self._story

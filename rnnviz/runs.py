@@ -4,6 +4,7 @@
     corpus.json            the text it learns and the text held out
     status.json            queued, running, paused, finished, stopped or failed, and why
     attempts               while a task trains: as many bytes as workers tried it
+    lock                   held by the process that trains
     reports.jsonl          what it told, one JSON object a line, only ever appended to
     checkpoints/           <step>.safetensors at log-spaced steps, and latest.safetensors
     recordings/            <step>.npz at the same steps, and latest.npz
@@ -19,7 +20,8 @@ import math
 import os
 import re
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -36,10 +38,16 @@ from rnnviz.recording import Trace
 from rnnviz.reports import Checkpoint, Report, from_json, to_json
 from rnnviz.text import Corpus
 
+try:
+    import fcntl
+except ImportError:  # Windows: there the embedded cluster alone keeps a run's tasks apart
+    fcntl = None  # type: ignore[assignment]
+
 State = Literal["queued", "running", "paused", "finished", "stopped", "failed"]
 LATEST = "latest"
 _FORMAT = 1
 _ATTEMPTS = "attempts"
+_LOCK = "lock"
 _RUN_ID = re.compile(r"[0-9a-f]{20}")
 
 
@@ -194,6 +202,14 @@ class Run:
     def last_change(self) -> float:
         """When the run last told something, in seconds since the epoch."""
         return max((self.folder / name).stat().st_mtime for name in ("reports.jsonl", "status.json"))
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """One process at a time trains a run; another waits. The lock goes with its process, however that ends."""
+        with (self.folder / _LOCK).open("w") as file:
+            if fcntl is not None:
+                fcntl.flock(file, fcntl.LOCK_EX)
+            yield
 
     def begin_attempt(self) -> int:
         """Note that a task begins. Returns how many began before it and never ended: their worker died."""

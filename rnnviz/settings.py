@@ -74,7 +74,7 @@ HOSTED = Limits(
     runs=30,
     disk_mib=2048,
 )
-_BASE_MEMORY = 300 * MIB  # Python, torch and their buffers
+_BASE_MEMORY = 400 * MIB  # Python, torch and their buffers
 
 
 def estimated_memory(config: TrainConfig, vocab_size: int) -> int:
@@ -123,7 +123,7 @@ class Settings:
         return Settings(
             scheduler=environment.get("RNNVIZ_SCHEDULER") or None,
             workers=_count(environment, "RNNVIZ_WORKERS", 1, 256),
-            worker_mib=_count(environment, "RNNVIZ_WORKER_MIB", 400, 10**7),
+            worker_mib=_count(environment, "RNNVIZ_WORKER_MIB", 600, 10**7),
             grace_seconds=Settings.grace_seconds if grace is None else grace,
             hosted=hosted,
             status_page=_flag(environment, "RNNVIZ_STATUS"),

@@ -123,7 +123,6 @@ def test_reading_is_throttled(run: Run, clock: Clock) -> None:
 
 def test_many_viewers_read_each_byte_once(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Thirty threads at one follower: what is read joins without gap or overlap, and all see all of it."""
-    monkeypatch.setattr(following, "REFRESH_SECONDS", 0.0)
     read: list[tuple[int, int]] = []
     original = Run.reports_since
 
@@ -139,9 +138,9 @@ def test_many_viewers_read_each_byte_once(run: Run, monkeypatch: pytest.MonkeyPa
 
     def watch(lengths: list[int]) -> None:
         while not done.is_set():
-            lengths.append(len(follower.story().steps))
+            lengths.append(len(follower.story(max_age=0).steps))
             done.wait(0.002)
-        lengths.append(len(follower.story().steps))
+        lengths.append(len(follower.story(max_age=0).steps))
 
     threads = [threading.Thread(target=watch, args=(lengths,)) for lengths in seen]
     for thread in threads:
@@ -152,7 +151,7 @@ def test_many_viewers_read_each_byte_once(run: Run, monkeypatch: pytest.MonkeyPa
     for thread in threads:
         thread.join(30)
     assert all(lengths[-1] == 100 and lengths == sorted(lengths) for lengths in seen)
-    assert [s.step for s in follower.story().steps] == list(range(1, 101))
+    assert [s.step for s in follower.story(max_age=0).steps] == list(range(1, 101))
     assert read[0][0] == 0
     assert all(after[0] == before[1] for before, after in pairwise(read))
     assert read[-1][1] == run.reports_size()

@@ -41,6 +41,8 @@ class IdleEngine:
         status = self.states.get(run_id) or Run.find(run_id).status()
         return View(status, status.state == "running", 1)
 
+    viewers = 1
+
     def watch(self, run_id: str, viewer: str) -> None:
         pass
 

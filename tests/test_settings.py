@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import pytest
 
+from rnnviz.config import ModelConfig, TrainConfig
 from rnnviz.errors import InputError
-from rnnviz.settings import Settings
+from rnnviz.settings import HOSTED, MIB, Limits, Settings, estimated_memory
 
 
 @pytest.mark.parametrize(
     ("environment", "settings"),
     [
-        ({}, Settings(None, None)),
-        ({"RNNVIZ_SCHEDULER": "", "RNNVIZ_WORKERS": ""}, Settings(None, None)),
-        ({"RNNVIZ_SCHEDULER": "tcp://10.0.0.1:8786"}, Settings("tcp://10.0.0.1:8786", None)),
-        ({"RNNVIZ_WORKERS": "1"}, Settings(None, 1)),
-        ({"RNNVIZ_WORKERS": "256"}, Settings(None, 256)),
-        ({"RNNVIZ_SCHEDULER": "tls://a:1", "RNNVIZ_WORKERS": "3", "OTHER": "x"}, Settings("tls://a:1", 3)),
+        ({}, Settings()),
+        ({"RNNVIZ_SCHEDULER": "", "RNNVIZ_WORKERS": ""}, Settings()),
+        ({"RNNVIZ_SCHEDULER": "tcp://10.0.0.1:8786"}, Settings(scheduler="tcp://10.0.0.1:8786")),
+        ({"RNNVIZ_WORKERS": "1"}, Settings(workers=1)),
+        ({"RNNVIZ_WORKERS": "256"}, Settings(workers=256)),
+        (
+            {"RNNVIZ_SCHEDULER": "tls://a:1", "RNNVIZ_WORKERS": "3", "OTHER": "x"},
+            Settings(scheduler="tls://a:1", workers=3),
+        ),
     ],
 )
 def test_settings_come_from_the_environment(environment: dict[str, str], settings: Settings) -> None:
@@ -38,7 +42,67 @@ def test_the_environment_is_that_of_the_process(monkeypatch: pytest.MonkeyPatch)
     """Read when it is asked for, not when the module was imported."""
     monkeypatch.setenv("RNNVIZ_SCHEDULER", "tcp://one:1")
     monkeypatch.setenv("RNNVIZ_WORKERS", "7")
-    assert Settings.from_environment() == Settings("tcp://one:1", 7)
+    assert Settings.from_environment() == Settings(scheduler="tcp://one:1", workers=7)
     monkeypatch.delenv("RNNVIZ_SCHEDULER")
     monkeypatch.delenv("RNNVIZ_WORKERS")
     assert Settings.from_environment() == Settings()
+
+
+def test_a_hosted_server_has_limits_and_each_can_be_set() -> None:
+    """A laptop has none that anybody would notice."""
+    assert Settings.from_environment({}).limits == Limits()
+    assert Settings.from_environment({"RNNVIZ_HOSTED": "1"}).limits == HOSTED
+    one = Settings.from_environment({"RNNVIZ_HOSTED": "1", "RNNVIZ_MAX_UNITS": "64", "RNNVIZ_MAX_RUN_SECONDS": "60"})
+    assert (one.limits.units, one.limits.run_seconds, one.limits.layers) == (64, 60, HOSTED.layers)
+    laptop = Settings.from_environment({"RNNVIZ_MAX_EPOCHS": "7"}).limits
+    assert (laptop.epochs, laptop.units) == (7, Limits().units)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [
+        ("RNNVIZ_HOSTED", "yes", "0 or 1"),
+        ("RNNVIZ_STATUS", "2", "0 or 1"),
+        ("RNNVIZ_LOG", "LOUD", "DEBUG, INFO, WARNING or ERROR"),
+        ("RNNVIZ_GRACE_SECONDS", "0", "a whole number from 1"),
+        ("RNNVIZ_WORKER_MIB", "10", "a whole number from 600"),
+        ("RNNVIZ_MAX_DISK_MIB", "1e9", "a whole number from 1"),
+    ],
+)
+def test_a_wrong_setting_is_told(name: str, value: str, allowed: str) -> None:
+    """With its name, its value and what is allowed."""
+    with pytest.raises(InputError, match=f"{name} is '{value}'; allowed: {allowed}"):
+        Settings.from_environment({name: value})
+
+
+@pytest.mark.parametrize(
+    ("limits", "config", "told"),
+    [
+        (Limits(chars=500), TrainConfig(), "max_chars is 10,000; this server allows at most 500"),
+        (Limits(units=64), TrainConfig(), "hidden_size is 256; this server allows at most 64"),
+        (Limits(layers=1), TrainConfig(ModelConfig(num_layers=2)), "num_layers is 2; this server allows at most 1"),
+        (Limits(epochs=10), TrainConfig(), "epochs is 160; this server allows at most 10"),
+        (Limits(parameters=1000), TrainConfig(), "parameters; allowed: at most 1,000"),
+    ],
+)
+def test_each_limit_has_its_message(limits: Limits, config: TrainConfig, told: str) -> None:
+    """What is too much, how much it is, and how much is allowed."""
+    with pytest.raises(InputError, match=told):
+        limits.check(config, 1000)
+    Limits().check(config, 1000)
+
+
+def test_memory_is_estimated_before_a_run_starts() -> None:
+    """More units, longer windows, larger batches and autograd need more; what a worker lacks is refused."""
+    base = estimated_memory(TrainConfig(), 1000)
+    for larger in (
+        TrainConfig(ModelConfig(hidden_size=512)),
+        TrainConfig(ModelConfig(implementation="scratch")),
+        TrainConfig(ModelConfig(num_layers=2)),
+        TrainConfig(num_steps=100),
+        TrainConfig(batch_size=128),
+    ):
+        assert estimated_memory(larger, 1000) > base
+    with pytest.raises(InputError, match=r"the run would need about [\d,]+ MB of memory; a worker has 100 MB"):
+        Limits().check(TrainConfig(), 1000, 100 * MIB)
+    Limits().check(TrainConfig(), 1000, 1000 * MIB)

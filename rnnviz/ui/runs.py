@@ -22,6 +22,7 @@ from rnnviz.ui.labels import state_names
 
 EXAMPLE = DATA / "example"
 REFRESH_SECONDS = 0.5
+_SECONDS_A_VIEWER = 0.03  # thirty viewers see about one picture a second, and leave the processor to training
 
 
 @st.cache_resource(max_entries=64)
@@ -48,19 +49,25 @@ def chart(run: Run, make: Callable[[], Any], *identity: Any, key: str, descripti
 
 def show_run(frame: Frame, run: Run, *, live: bool) -> None:
     """A run's curves, gates and writing; while it is live they move by themselves."""
-    st.fragment(_run_view, run_every=REFRESH_SECONDS if live else None)(frame, run, live)
+    every = _refresh_seconds() if live else None
+    st.fragment(_run_view, run_every=every)(frame, run, every)
 
 
-def _run_view(frame: Frame, run: Run, live: bool) -> None:
+def _refresh_seconds() -> float:
+    """How often a live page looks: the more rarely, the more people watch."""
+    return max(REFRESH_SECONDS, _SECONDS_A_VIEWER * engine().viewers)
+
+
+def _run_view(frame: Frame, run: Run, every: float | None) -> None:
     try:
         follower = follow(run)
         view = engine().view(run.id) if run.folder != EXAMPLE else None
-        story = follower.story(newest=not live)
+        story = follower.story(max_age=0.8 * every if every else 0.0)
     except InputError as error:
         show_error(frame, error)
         return
-    if view and view.moving != live:
-        st.rerun()  # the buttons above have to change as well
+    if view and (view.moving != bool(every) or (every and not 0.7 < _refresh_seconds() / every < 1.5)):
+        st.rerun()  # the buttons above have to change as well, or the pace does
     if view:
         _show_progress(frame, run, view, story)
     _show_curves(frame, run, story)
