@@ -41,6 +41,8 @@ def main() -> None:
     dask.config.set({"distributed.scheduler.http.routes": [], "distributed.worker.http.routes": []})
     # The engine counts a run's recoveries, and moves runs where workers are unevenly busy.
     dask.config.set({"distributed.scheduler.allowed-failures": 0, "distributed.scheduler.work-stealing": False})
+    # A worker that died comes back, however long that takes on a busy machine; by default it is given up after 15 s.
+    dask.config.set({"distributed.deploy.lost-worker-timeout": "1 hour"})
     # A worker over its memory is replaced; none is paused, which would leave its runs waiting for ever.
     memory = {"spill": False, "target": False, "pause": False, "terminate": 0.95}
     dask.config.set({f"distributed.worker.memory.{name}": value for name, value in memory.items()})

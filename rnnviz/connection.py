@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS = 30
 RETRY_SECONDS = 5.0
+DESERTED_SECONDS = 120.0  # an embedded cluster without a worker for so long is started anew
 _log = logging.getLogger(__name__)
 
 
@@ -47,6 +48,7 @@ class Connection:
         self._client: Client | None = None
         self._error: Exception | None = None
         self._tried_at = -RETRY_SECONDS
+        self._worked_at = time.monotonic()  # when a worker was last there
         self._attempted = threading.Event()  # an attempt has ended, well or badly
         self._closed = False
 
@@ -78,7 +80,10 @@ class Connection:
             self._tried_at = time.monotonic()
 
     def _is_lost(self, client: Client) -> bool:
-        return client.status != "running" or (self._process is not None and self._process.poll() is not None)
+        if self._process is None:
+            return client.status != "running"
+        deserted = time.monotonic() - self._worked_at > DESERTED_SECONDS
+        return client.status != "running" or self._process.poll() is not None or deserted
 
     def _look(self, client: Client) -> None:
         try:
@@ -87,6 +92,8 @@ class Connection:
             _log.warning("the scheduler does not answer: %s", error)
             return
         self.workers = {address: _worker(values) for address, values in seen.items()}
+        if seen:
+            self._worked_at = time.monotonic()
 
     def _let_go(self) -> None:
         """Of a lost cluster: what waits for it fails now, and is sent again once there is another."""
@@ -104,6 +111,7 @@ class Connection:
             from distributed import Client
 
             client = Client(address, set_as_default=False, name="rnnviz", timeout=CONNECT_SECONDS)
+            self._worked_at = time.monotonic()
             self._look(client)
             self._client, self._error = client, None
             _log.info("connected to %s with %d workers", address, len(self.workers))
