@@ -1,6 +1,6 @@
 """What the pages are made of; with `live.py` the only part of rnnviz that imports Streamlit."""
 
-from rnnviz.ui.forms import chosen_corpus, small_training, training_buttons, training_form
+from rnnviz.ui.forms import choose_text, chosen_corpus, small_training, training_buttons, training_form
 from rnnviz.ui.frame import Frame, engine, navigation, open_page, pick, select, settings, show_error
 from rnnviz.ui.parts import beside, picture, stepper
 from rnnviz.ui.runs import EXAMPLE, chosen_run, show_downloads, show_run
@@ -10,6 +10,7 @@ __all__ = [
     "EXAMPLE",
     "Frame",
     "beside",
+    "choose_text",
     "chosen_corpus",
     "chosen_run",
     "engine",

@@ -33,11 +33,12 @@ def _apply_preset() -> None:
     st.session_state["prefixes"] = ", ".join(values["prefixes"])
 
 
-def _choose_text(frame: Frame, place: Any) -> str:
+def choose_text(frame: Frame, place: Any, default: str = TrainConfig.corpus, *, named: bool = False) -> str:
+    """The name of a corpus of ours, or `upload` or `paste`: then `chosen_corpus` asks for the visitor's own text."""
     _ = frame.translate
     texts = {name: _(corpus.label) for name, corpus in CORPORA.items()}
     texts |= {"upload": _("Upload a file"), "paste": _("Paste a text")}
-    return select(place, _("Text"), texts, "corpus", TrainConfig.corpus)
+    return select(place, _("Text"), texts, "corpus", default, named=named)
 
 
 def small_training(frame: Frame, label: str, variants: Mapping[str, tuple[str, TrainConfig]]) -> Run | None:
@@ -49,7 +50,7 @@ def small_training(frame: Frame, label: str, variants: Mapping[str, tuple[str, T
     run = chosen_run(frame)
     with st.container(border=True):
         row = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
-        text = _choose_text(frame, row)
+        text = choose_text(frame, row)
         names = {name: shown for name, (shown, _config) in variants.items()}
         config = variants[pick(row, label, tuple(names), "variant", names.__getitem__)][1]
         config = config.with_settings({"corpus": text})
@@ -65,7 +66,7 @@ def training_form(frame: Frame) -> TrainConfig | None:
     """Preset first, all settings one click away; None where they contradict each other, and why."""
     _ = frame.translate
     left, right = st.columns(2)
-    text = _choose_text(frame, left)
+    text = choose_text(frame, left)
     presets = {name: _(preset.label) for name, preset in PRESETS.items()}
     chosen = select(right, _("Model and settings"), presets, "preset", "quick", on_change=_apply_preset)
     with st.expander(_("All settings"), icon=":material/tune:"):

@@ -198,8 +198,13 @@ def pick(
     return keep_in_address(key, default)
 
 
-def select(place: Any, label: str, names: Mapping[str, str], key: str, default: str, **more: Any) -> str:
-    """One of several options, by their names in the reader's language, kept in the address."""
+def select(
+    place: Any, label: str, names: Mapping[str, str], key: str, default: str, *, named: bool = False, **more: Any
+) -> str:
+    """One of several options, by their names in the reader's language, kept in the address.
+
+    `named` puts the default there as well, for where it is not the same for all visitors.
+    """
     start_from_address(key, list(names), default)
     place.selectbox(label, list(names), format_func=names.__getitem__, key=key, persist_state="session", **more)
-    return keep_in_address(key, default)
+    return keep_in_address(key, "" if named else default)
