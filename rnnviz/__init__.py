@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rnnviz.errors import InputError
     from rnnviz.generation import generate, predict
     from rnnviz.model import LanguageModel
+    from rnnviz.ngram import NgramModel, fit_ngrams
     from rnnviz.probes import trace
     from rnnviz.recording import Generation, Trace
     from rnnviz.runs import Run
@@ -29,6 +30,7 @@ _HOMES = {
     "errors": ("InputError",),
     "generation": ("generate", "predict"),
     "model": ("LanguageModel",),
+    "ngram": ("NgramModel", "fit_ngrams"),
     "probes": ("trace",),
     "recording": ("Generation", "Trace"),
     "runs": ("Run",),
@@ -44,12 +46,14 @@ __all__ = [
     "InputError",
     "LanguageModel",
     "ModelConfig",
+    "NgramModel",
     "Run",
     "Trace",
     "TrainConfig",
     "Trainer",
     "Vocabulary",
     "evaluate",
+    "fit_ngrams",
     "generate",
     "perplexity",
     "predict",

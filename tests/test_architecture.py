@@ -25,6 +25,7 @@ ORDER = (
     "text",
     "reports",
     "sampling",
+    "ngram",
     "recording",
     "runs",
     "settings",
