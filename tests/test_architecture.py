@@ -45,6 +45,7 @@ ORDER = (
     "i18n",
     "following",
     "figures",
+    "ngram_figures",
     "load",
     "__main__",
     "live",
@@ -54,6 +55,7 @@ ORDER = (
     "ui.status",
     "ui.forms",
     "ui.parts",
+    "ui.ngrams",
     "ui",
 )
 PACKAGE = sorted((ROOT / "rnnviz").rglob("*.py"))
@@ -131,7 +133,7 @@ def test_only_the_pages_know_streamlit() -> None:
                 "__main__",
             },
         ),
-        ("plotly", {"figures", "live"}),
+        ("plotly", {"figures", "ngram_figures", "live"}),
         ("typer", {"__main__"}),
         ("pickle", set()),
     ],

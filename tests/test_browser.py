@@ -111,7 +111,9 @@ def visit(browser: Browser, **options: Any) -> Iterator[Page]:
     # Streamlit itself asks for its health below the page's address first, and gets a 404.
     visitor.on(
         "console",
-        lambda m: errors.append(m.text) if m.type == "error" and "/train/_stcore/" not in m.location["url"] else None,
+        lambda m: (
+            errors.append(m.text) if m.type == "error" and not re.search(r"/\w+/_stcore/", m.location["url"]) else None
+        ),
     )
     yield visitor
     context.close()

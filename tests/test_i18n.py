@@ -215,7 +215,9 @@ def test_lessons_are_whole(page: str, language: str) -> None:
 @pytest.mark.parametrize("page", pages())
 def test_a_page_asks_for_parts_that_are_there(page: str) -> None:
     """And leaves none unread."""
-    asked = re.findall(r"""frame\.lesson\(["'](\w+)["']\)""", (ROOT / "pages" / f"{page}.py").read_text("utf-8"))
+    asked = re.findall(
+        r"""(?:frame\.lesson\(|beside\(frame, )["'](\w+)["']\)""", (ROOT / "pages" / f"{page}.py").read_text("utf-8")
+    )
     assert sorted(set(asked)) == sorted(headings(page, SOURCE))
 
 
