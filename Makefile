@@ -38,14 +38,25 @@ messages: $(VENV)/.installed
 	$(BIN)/pybabel -q extract $(KEYWORDS) --omit-header --no-wrap -o build/messages.pot --add-location=never rnnviz pages
 	$(BIN)/pybabel -q update --omit-header --no-wrap --ignore-obsolete --no-fuzzy-matching -l zh -i build/messages.pot -o $(PO)
 
-# The run that ships in data/example: the quick preset, without the optimiser's memory.
+# The runs that ship in data/, without the optimiser's memory: the quick preset, and two networks of
+# four units whose numbers fit on a screen.
+TINY := --corpus counting --max-chars 6000 --cell rnn --hidden-size 4 --initialisation uniform --num-steps 60 \
+  --batch-size 16 --epochs 150 --optimizer adam --predict-every 50 --predict-length 40 \
+  --probe "ab aaabbb aabb aaaaaaabbbbbbb aaaaabbbbb "
+
+define ship
+rm -rf build/$(1) data/$(1)
+OMP_NUM_THREADS=1 $(BIN)/python -m rnnviz train $(2) --device cpu --out build/$(1)
+mkdir -p data/$(1)/checkpoints data/$(1)/recordings
+cp build/$(1)/*.json build/$(1)/reports.jsonl data/$(1)
+cp build/$(1)/recordings/latest.npz data/$(1)/recordings
+cp "build/$(1)/checkpoints/$$(ls build/$(1)/checkpoints | sort -n | tail -1)" data/$(1)/checkpoints/latest.safetensors
+endef
+
 example: $(VENV)/.installed
-	rm -rf build/example data/example
-	OMP_NUM_THREADS=1 $(BIN)/python -m rnnviz train --preset quick --device cpu --out build/example
-	mkdir -p data/example/checkpoints data/example/recordings
-	cp build/example/*.json build/example/reports.jsonl data/example
-	cp build/example/recordings/latest.npz data/example/recordings
-	cp "build/example/checkpoints/$$(ls build/example/checkpoints | sort -n | tail -1)" data/example/checkpoints/latest.safetensors
+	$(call ship,example,--preset quick)
+	$(call ship,tiny-tanh,$(TINY) --activation tanh --learning-rate 0.02 --clip 1)
+	$(call ship,tiny-relu,$(TINY) --activation relu --learning-rate 0.005 --clip 0.3 --seed 6)
 
 clean:
 	rm -rf $(VENV) build static/*.js .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

@@ -25,6 +25,11 @@ REFRESH_SECONDS = 0.5
 _SECONDS_A_VIEWER = 0.03  # thirty viewers see about one picture a second, and leave the processor to training
 
 
+def ships(run: Run) -> bool:
+    """Whether the run comes with the app; no engine knows of it."""
+    return run.folder.parent == DATA
+
+
 @st.cache_resource(max_entries=64)
 def _follower(folder: str) -> Follower:
     return Follower(Run.open(folder))
@@ -61,7 +66,7 @@ def _refresh_seconds() -> float:
 def _run_view(frame: Frame, run: Run, every: float | None) -> None:
     try:
         follower = follow(run)
-        view = engine().view(run.id) if run.folder != EXAMPLE else None
+        view = None if ships(run) else engine().view(run.id)
         story = follower.story(max_age=0.8 * every if every else 0.0)
     except InputError as error:
         show_error(frame, error)
