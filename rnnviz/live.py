@@ -41,10 +41,13 @@ def preload() -> None:
 
 
 def pack(figure: go.Figure) -> str:
-    """A figure as JSON, with each heatmap's values in 16-bit steps between its zmin and zmax."""
+    """A figure as JSON, with each heatmap's values in 16-bit steps between its zmin and zmax.
+
+    A heatmap with cells that have no value travels as it is.
+    """
     values = json.loads(figure.to_json())
     for trace, original in zip(values["data"], figure.data, strict=True):
-        if original.type == "heatmap":
+        if original.type == "heatmap" and np.isfinite(original.z).all():
             low, high = float(original.zmin), float(original.zmax)
             share = (np.asarray(original.z, dtype=np.float64) - low) / (high - low)
             steps = np.round(share.clip(0, 1) * _STEPS).astype("<u2")
