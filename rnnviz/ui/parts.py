@@ -39,17 +39,25 @@ def picture(
     `table` maps column titles to columns of equal length. PNG comes from the camera above the
     figure. Zoom is kept for as long as `revision` is the same.
     """
-    _ = frame.translate
     live_chart(pack(figure), key=key, description=description, revision=revision, height=height)
+    table_and_files(frame, key, table, figure)
+
+
+def table_and_files(
+    frame: Frame, key: str, table: Mapping[str, Sequence[Any]] | None, figure: Any | None = None
+) -> None:
+    """The numbers of a picture as a table, as CSV and, of a figure, as an HTML page."""
+    _ = frame.translate
     with st.popover(_("Table and files"), icon=":material/table:", key=f"{key}-more", type="tertiary"):
         if table is not None:
             st.dataframe(dict(table), key=f"{key}-table", hide_index=True, height=260)
             st.download_button(
                 "CSV", lambda: _csv(table), f"{key}.csv", "text/csv", key=f"{key}-csv", on_click="ignore"
             )
-        st.download_button(
-            "HTML", lambda: standalone(figure), f"{key}.html", "text/html", key=f"{key}-html", on_click="ignore"
-        )
+        if figure is not None:
+            st.download_button(
+                "HTML", lambda: standalone(figure), f"{key}.html", "text/html", key=f"{key}-html", on_click="ignore"
+            )
 
 
 def _csv(table: Mapping[str, Sequence[Any]]) -> bytes:
