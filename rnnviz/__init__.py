@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rnnviz.model import LanguageModel
     from rnnviz.ngram import NgramModel, fit_ngrams
     from rnnviz.probes import trace
+    from rnnviz.reading import Reading
     from rnnviz.recording import Generation, Trace
     from rnnviz.runs import Run
     from rnnviz.text import Corpus, Vocabulary, read, split
@@ -32,6 +33,7 @@ _HOMES = {
     "model": ("LanguageModel",),
     "ngram": ("NgramModel", "fit_ngrams"),
     "probes": ("trace",),
+    "reading": ("Reading",),
     "recording": ("Generation", "Trace"),
     "runs": ("Run",),
     "text": ("Corpus", "Vocabulary", "read", "split"),
@@ -47,6 +49,7 @@ __all__ = [
     "LanguageModel",
     "ModelConfig",
     "NgramModel",
+    "Reading",
     "Run",
     "Trace",
     "TrainConfig",

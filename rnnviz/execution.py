@@ -18,6 +18,7 @@ from rnnviz import generation, probes
 from rnnviz.config import ModelConfig, TrainConfig
 from rnnviz.errors import HostError, InputError
 from rnnviz.model import LanguageModel
+from rnnviz.reading import Reading
 from rnnviz.recording import Generation, Trace
 from rnnviz.reports import Report
 from rnnviz.runs import LATEST, Progress, Run, Status, is_milestone
@@ -188,6 +189,13 @@ def _model(folder: str) -> tuple[LanguageModel, Vocabulary]:
 def trace(folder: str, text: str) -> Trace:
     """The gates of a run's newest weights over a text."""
     return probes.trace(*_model(folder), text)
+
+
+def read(folder: str, text: str) -> Reading:
+    """A run's newest model reading a text: the recording, and the weights with which it was made."""
+    model, vocabulary = _model(folder)
+    weights = {name: value.detach().cpu().numpy().copy() for name, value in model.weights().items()}
+    return Reading.of(probes.trace(model, vocabulary, text), weights, vocabulary)
 
 
 def generate(folder: str, prefix: str, length: int, *, temperature: float, top_k: int | None, seed: int) -> Generation:

@@ -92,6 +92,21 @@ class Generation:
     distributions: NDArray[np.float32]
 
 
+@dataclass(frozen=True)
+class Growth:
+    """What each training step cost while the state was carried on, detached from the graph and not.
+
+    `nodes` of the graph that backward has to walk through, and the `milliseconds` of forward and
+    backward, under "detached" and "kept". `errors` are torch's own words, under "second" where
+    backward meets a graph that it has freed, and under "update" where the graph was retained and
+    the weights have changed since.
+    """
+
+    nodes: Mapping[str, list[int]]
+    milliseconds: Mapping[str, list[float]]
+    errors: Mapping[str, str]
+
+
 def order_by_similarity(values: Array) -> NDArray[np.intp]:
     """An order of the h columns of (T, h) in which units of like activity stand together.
 

@@ -102,7 +102,7 @@ def page(browser: Browser) -> Iterator[Page]:
     yield from visit(browser)
 
 
-def visit(browser: Browser, **options: Any) -> Iterator[Page]:
+def visit(browser: Browser, page: str = "train", **options: Any) -> Iterator[Page]:
     context = browser.new_context(**{"viewport": {"width": 1280, "height": 1000}, "locale": "en-US", **options})
     context.set_default_timeout(30_000)
     errors: list[str] = []

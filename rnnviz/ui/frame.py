@@ -35,6 +35,7 @@ class PageInfo:
 PAGES = (
     PageInfo("home", "Home", ":material/home:"),
     PageInfo("language_model", "Language model", ":material/abc:"),
+    PageInfo("rnn", "RNN", ":material/replay:"),
     PageInfo("train", "Train", ":material/play_circle:"),
     PageInfo("status", "Status", ":material/monitor_heart:"),
 )

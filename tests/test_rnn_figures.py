@@ -1,0 +1,91 @@
+"""The chapter's pictures show the numbers they were given, on the scales that were promised."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+from typing import get_args
+
+import numpy as np
+import pytest
+
+from rnnviz.figures import Order, unit_order, visible
+from rnnviz.i18n import translator
+from rnnviz.live import pack
+from rnnviz.recording import Growth, Trace
+from rnnviz.rnn_figures import LINE_LENGTH, growth_figure, reset_figure, state_figure, unit_figure
+
+rng = np.random.default_rng(0)
+TEXT = "ab aaabbb aabb aaaaaaabbbbbbb"
+
+
+def make_trace(text: str = TEXT, scale: float = 0.9) -> Trace:
+    H = rng.uniform(-scale, scale, (len(text), 4)).astype(np.float32)
+    return Trace(text, "rnn", "after", "tanh", {"layer1.forward.H": H})
+
+
+@pytest.mark.parametrize("order", get_args(Order))
+def test_the_state_stands_on_a_fixed_scale_with_a_frame_around_the_step(order: Order) -> None:
+    """From -1 to 1 for tanh, units in the order asked for, the frame on the step's column."""
+    trace = make_trace()
+    figure = state_figure(trace, 7, order)
+    heatmap = figure.data[0]
+    H = trace.signal("H")
+    np.testing.assert_array_equal(heatmap.z, H.T[unit_order(H, order)])
+    assert (heatmap.zmin, heatmap.zmax) == (-1, 1)
+    (frame,) = figure.layout.shapes
+    assert (frame.x0, frame.x1) == (6.5, 7.5)
+
+
+def test_a_relu_state_has_room_above_one() -> None:
+    """Its scale reaches the largest value, in both pictures alike."""
+    trace = make_trace(scale=7)
+    limit = float(np.abs(trace.signal("H")).max())
+    for figure in (state_figure(trace, 0, "index"), unit_figure(trace, 1, 0)):
+        assert figure.data[0].zmax == -figure.data[0].zmin == limit
+
+
+@pytest.mark.parametrize("text", ["a", TEXT[:LINE_LENGTH], TEXT, TEXT * 5])
+def test_the_painted_text_is_the_text(text: str) -> None:
+    """Every character once and in order, on the value of its step; what is left of the last line is empty."""
+    trace = make_trace(text)
+    heatmap = unit_figure(trace, 2, len(text) - 1).data[0]
+    assert [c for c in np.ravel(heatmap.text) if c] == visible(text)
+    values = np.ravel(heatmap.z)
+    np.testing.assert_array_equal(values[: len(text)], trace.signal("H")[:, 2])
+    assert np.isnan(values[len(text) :]).all()
+    assert np.shape(heatmap.z)[0] == math.ceil(len(text) / LINE_LENGTH)
+
+
+def test_cells_without_a_value_travel_as_such() -> None:
+    """Packed for the browser, the empty cells are still empty."""
+    trace = make_trace()
+    z = json.loads(pack(unit_figure(trace, 0, 0)))["data"][0]["z"]
+    values = np.frombuffer(base64.b64decode(z["bdata"]), z["dtype"])
+    assert np.isnan(values[len(TEXT) :]).all()
+    np.testing.assert_array_equal(values[: len(TEXT)], trace.signal("H")[:, 0])
+
+
+def test_forgetting_is_drawn_against_the_carried_line() -> None:
+    """The points measured, on a log axis, and the carried perplexity from the first to the last."""
+    figure = reset_figure(1.2, {1: 1.6, 2: 1.7, 4: 1.5})
+    line, points = figure.data
+    assert list(points.x) == [1, 2, 4]
+    assert list(points.y) == [1.6, 1.7, 1.5]
+    assert list(line.y) == [1.2, 1.2]
+    assert figure.layout.yaxis.type == "log"
+    assert any("1.20" in label.text for label in figure.layout.annotations)
+
+
+def test_a_text_with_one_window_is_drawn() -> None:
+    """Two characters leave windows of one character only."""
+    assert list(reset_figure(1.2, {1: 1.6}).data[1].x) == [1]
+
+
+def test_growth_has_both_ways_in_both_pictures() -> None:
+    """Four lines with the numbers measured, labelled directly, in the reader's language."""
+    growth = Growth({"detached": [5, 5, 5], "kept": [5, 9, 13]}, {"detached": [1, 1, 1], "kept": [1, 2, 3]}, {})
+    figure = growth_figure(growth, translator("zh"))
+    assert [list(line.y) for line in figure.data] == [[5, 5, 5], [5, 9, 13], [1, 1, 1], [1, 2, 3]]
+    assert [label.text for label in figure.layout.annotations] == ["用 detach", "不用"]
