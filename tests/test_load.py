@@ -1,0 +1,81 @@
+"""Many visitors at once, by the load command's own sessions."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from rnnviz.load import App, Session, run
+from rnnviz.settings import MIB
+from rnnviz.text import DATA
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Iterator[App]:
+    running = App(tmp_path, workers=1)
+    try:
+        running.wait()
+        yield running
+    finally:
+        running.close()
+
+
+def copies(home: Path, count: int) -> list[str]:
+    """So many finished runs in a home folder; their ids."""
+    names = [secrets.token_hex(10) for _ in range(count)]
+    for name in names:
+        shutil.copytree(DATA / "example", home / "runs" / name)
+    return names
+
+
+def test_a_session_sees_what_a_browser_would(app: App, tmp_path: Path) -> None:
+    """The page of a run by its address, its charts in words, and a choice that changes one of them."""
+
+    async def visit() -> None:
+        session = Session(app.port)
+        await session.open("train", run=copies(tmp_path, 1)[0])
+        assert "update gate" in session.described["gates"]
+        await session.choose("signal", "Rₜ reset gate")
+        await session._until(lambda: "reset gate" in session.described["gates"])
+        await session.close()
+
+    asyncio.run(visit())
+
+
+def test_the_page_process_stays_as_small_after_two_hundred_runs(app: App, tmp_path: Path) -> None:
+    """Runs are opened by two hundred visitors who leave again; the last sixty cost nothing more."""
+    names = copies(tmp_path, 200)
+    sizes: list[float] = []
+
+    async def visit(name: str) -> None:
+        session = Session(app.port)
+        await session.open("train", run=name)
+        await session.close()
+
+    async def all_of_them() -> None:
+        for name in names:
+            await visit(name)
+            sizes.append(psutil.Process(app.process.pid).memory_info().rss / MIB)
+
+    asyncio.run(all_of_them())
+    assert sizes[199] - sizes[139] < 8, [round(size) for size in sizes[::20]]
+
+
+def test_a_load_test_says_what_visitors_felt() -> None:
+    """Small enough for any machine: nothing is lost, every viewer is served, training goes on beside."""
+    outcome = run(viewers=3, runs=2, seconds=5, workers=1).figures
+    assert outcome["lost"] == 0
+    assert outcome["updates_per_viewer_and_second"] > 0.2
+    assert outcome["interactions"] > 0
+    assert 0 < outcome["latency_p50"] <= outcome["latency_p95"]
+    assert outcome["speed"] > 0
+    assert len(outcome["shares"]) == 2
+    assert {"page"} < set(outcome["memory"])
