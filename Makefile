@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PO := rnnviz/locale/zh/LC_MESSAGES/rnnviz.po
 KEYWORDS := -k InputError -k FailureReport:3 -k Signal:2 -k Preset:2 -k NamedCorpus:2 -k PageInfo:2 -k Status:2 -k translate
 
-.PHONY: run test install check messages example clean
+.PHONY: run test install check messages example gallery clean
 
 run: install
 	$(BIN)/streamlit run app.py
@@ -57,6 +57,11 @@ example: $(VENV)/.installed
 	$(call ship,example,--preset quick)
 	$(call ship,tiny-tanh,$(TINY) --activation tanh --learning-rate 0.02 --clip 1)
 	$(call ship,tiny-relu,$(TINY) --activation relu --learning-rate 0.005 --clip 0.3 --seed 6)
+
+# Photographs every page in both languages, light and dark.
+gallery: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.browser_setup
+	$(BIN)/python -m tests.gallery
 
 clean:
 	rm -rf $(VENV) build static/*.js .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

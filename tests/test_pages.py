@@ -11,6 +11,8 @@ from streamlit.testing.v1 import AppTest
 
 from rnnviz import ui
 from rnnviz.config import PRESETS, TrainConfig
+from rnnviz.connection import Worker
+from rnnviz.engine import Load
 from rnnviz.runs import Run, Status
 from rnnviz.text import read, split
 
@@ -42,6 +44,12 @@ class IdleEngine:
         return View(status, status.state == "running", 1)
 
     viewers = 1
+
+    def load(self) -> Load:
+        return Load({"queued": 1, "running": 2}, {"tcp://127.0.0.1:1": Worker(2**28, 2**30, 3)}, "")
+
+    def set_kept(self, run_id: str, kept: bool) -> None:
+        pass
 
     def watch(self, run_id: str, viewer: str) -> None:
         pass
@@ -162,3 +170,55 @@ def test_what_was_imported_is_left_out_of_garbage_collections(engine: IdleEngine
     """The first page freezes the objects of all imports, so that a collection need not walk through them."""
     open_app("home")
     assert gc.get_freeze_count() > 10_000
+
+
+# What the host decides
+
+
+@pytest.fixture
+def host(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """Settings from an environment that the test writes."""
+    ui.settings.clear()  # type: ignore[attr-defined]
+    yield monkeypatch
+    ui.settings.clear()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("language", "title"), [("en", "Status"), ("zh", "状态")])
+def test_the_hosts_page_is_there_where_it_is_asked_for(
+    engine: IdleEngine, host: pytest.MonkeyPatch, language: str, title: str
+) -> None:
+    """It counts runs by state, and shows the workers, the memory and the disk."""
+    host.setenv("RNNVIZ_STATUS", "1")
+    app = open_app("status", language)
+    assert app.title[0].value == title
+    assert [metric.value for metric in app.metric] == ["1", "2", "0", "0", "0", "0"]
+    assert "tcp://127.0.0.1:1" in str(app.dataframe[0].value)
+
+
+def test_a_wrong_setting_of_the_host_is_told_at_once(engine: IdleEngine, host: pytest.MonkeyPatch) -> None:
+    """Every page says which variable is wrong, instead of failing later."""
+    host.setenv("RNNVIZ_MAX_UNITS", "many")
+    app = AppTest.from_file(APP, default_timeout=60).run()
+    assert not app.exception
+    assert "RNNVIZ_MAX_UNITS is 'many'" in app.error[0].value
+
+
+def test_what_the_host_does_not_allow_cannot_be_chosen(engine: IdleEngine, host: pytest.MonkeyPatch) -> None:
+    """Ranges end where the host's limits do, presets are cut to them, and the rest is told before the button."""
+    host.setenv("RNNVIZ_MAX_UNITS", "32")
+    host.setenv("RNNVIZ_MAX_PARAMETERS", "1000")
+    app = open_app("train")
+    units = app.number_input(key="hidden_size")
+    assert (units.value, units.max) == (32, 32)
+    assert "at most 1,000" in app.error[0].value
+    assert app.button(key="train").disabled
+
+
+def test_a_paused_run_says_why(engine: IdleEngine) -> None:
+    """Nobody was watching: the page tells it beside the button that goes on."""
+    config = TrainConfig()
+    run_id = engine.submit(config, split(read("lyrics-zh"), "lyrics-zh", max_chars=4000))
+    engine.states[run_id] = Status("paused", "nobody was watching")
+    app = open_app("train", run=run_id)
+    assert [info.value for info in app.info] == ["Nobody was watching"]
+    assert app.button(key="resume")
