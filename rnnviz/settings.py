@@ -70,7 +70,7 @@ HOSTED = Limits(
     epochs=2000,
     parameters=5_000_000,
     run_seconds=1800,
-    visitor_runs=2,
+    visitor_runs=3,
     runs=30,
     disk_mib=2048,
 )

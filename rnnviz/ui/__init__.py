@@ -1,7 +1,7 @@
 """What the pages are made of; with `live.py` the only part of rnnviz that imports Streamlit."""
 
 from rnnviz.ui.forms import choose_text, chosen_corpus, small_training, training_buttons, training_form
-from rnnviz.ui.frame import Frame, engine, navigation, open_page, pick, select, settings, show_error
+from rnnviz.ui.frame import Frame, engine, navigation, open_page, pick, select, settings, show_error, slide
 from rnnviz.ui.parts import beside, picture, stepper
 from rnnviz.ui.rnn import rnn_variants, show_carrying, show_step
 from rnnviz.ui.runs import EXAMPLE, chosen_run, show_downloads, show_run
@@ -28,6 +28,7 @@ __all__ = [
     "show_run",
     "show_status",
     "show_step",
+    "slide",
     "small_training",
     "stepper",
     "training_buttons",

@@ -210,3 +210,10 @@ def select(
     start_from_address(key, list(names), default)
     place.selectbox(label, list(names), format_func=names.__getitem__, key=key, persist_state="session", **more)
     return keep_in_address(key, "" if named else default)
+
+
+def slide(place: Any, label: str, options: Sequence[str], key: str, show: Callable[[str], str], default: str) -> str:
+    """One of many options in their order, on a slider, kept in the address."""
+    start_from_address(key, options, default)
+    place.select_slider(label, list(options), format_func=show, key=key, persist_state="session")
+    return keep_in_address(key, default)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import streamlit as st
@@ -30,7 +30,7 @@ def picture(
     *,
     key: str,
     description: str,
-    table: Mapping[str, Sequence[Any]] | None = None,
+    table: Mapping[str, Iterable[Any]] | None = None,
     revision: str = "",
     height: int = 380,
 ) -> None:
@@ -44,7 +44,7 @@ def picture(
 
 
 def table_and_files(
-    frame: Frame, key: str, table: Mapping[str, Sequence[Any]] | None, figure: Any | None = None
+    frame: Frame, key: str, table: Mapping[str, Iterable[Any]] | None, figure: Any | None = None
 ) -> None:
     """The numbers of a picture as a table, as CSV and, of a figure, as an HTML page."""
     _ = frame.translate
@@ -60,7 +60,7 @@ def table_and_files(
             )
 
 
-def _csv(table: Mapping[str, Sequence[Any]]) -> bytes:
+def _csv(table: Mapping[str, Iterable[Any]]) -> bytes:
     """The columns as CSV; with a byte order mark, so that spreadsheets read Chinese."""
     file = io.StringIO()
     writer = csv.writer(file)

@@ -54,11 +54,11 @@ def chart(run: Run, make: Callable[[], Any], *identity: Any, key: str, descripti
 
 def show_run(frame: Frame, run: Run, *, live: bool) -> None:
     """A run's curves, gates and writing; while it is live they move by themselves."""
-    every = _refresh_seconds() if live else None
+    every = refresh_seconds() if live else None
     st.fragment(_run_view, run_every=every)(frame, run, every)
 
 
-def _refresh_seconds() -> float:
+def refresh_seconds() -> float:
     """How often a live page looks: the more rarely, the more people watch."""
     return max(REFRESH_SECONDS, _SECONDS_A_VIEWER * engine().viewers)
 
@@ -71,16 +71,16 @@ def _run_view(frame: Frame, run: Run, every: float | None) -> None:
     except InputError as error:
         show_error(frame, error)
         return
-    if view and (view.moving != bool(every) or (every and not 0.7 < _refresh_seconds() / every < 1.5)):
+    if view and (view.moving != bool(every) or (every and not 0.7 < refresh_seconds() / every < 1.5)):
         st.rerun()  # the buttons above have to change as well, or the pace does
     if view:
-        _show_progress(frame, run, view, story)
+        show_progress(frame, run, view, story)
     _show_curves(frame, run, story)
     _show_gates(frame, run)
     _show_predictions(frame, story)
 
 
-def _show_progress(frame: Frame, run: Run, view: View, story: Story) -> None:
+def show_progress(frame: Frame, run: Run, view: View, story: Story) -> None:
     """One line: what the run is doing, how far it is, how fast, how long yet; or how it ended."""
     _ = frame.translate
     follower, config, status = follow(run), run.config, view.status
