@@ -57,6 +57,7 @@ example: $(VENV)/.installed
 	$(call ship,example,--preset quick)
 	$(call ship,tiny-tanh,$(TINY) --activation tanh --learning-rate 0.02 --clip 1)
 	$(call ship,tiny-relu,$(TINY) --activation relu --learning-rate 0.005 --clip 0.3 --seed 6)
+	$(BIN)/python -m rnnviz.gradients data/gradients
 
 # Photographs every page in both languages, light and dark.
 gallery: $(VENV)/.installed-dev

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from rnnviz.config import PRESETS, ModelConfig, TrainConfig
     from rnnviz.errors import InputError
     from rnnviz.generation import generate, predict
+    from rnnviz.gradient_study import Lag
+    from rnnviz.gradients import gradient_by_lag
     from rnnviz.model import LanguageModel
     from rnnviz.ngram import NgramModel, fit_ngrams
     from rnnviz.probes import trace
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 _HOMES = {
     "config": ("PRESETS", "ModelConfig", "TrainConfig"),
     "errors": ("InputError",),
+    "gradient_study": ("Lag",),
+    "gradients": ("gradient_by_lag",),
     "generation": ("generate", "predict"),
     "model": ("LanguageModel",),
     "ngram": ("NgramModel", "fit_ngrams"),
@@ -46,6 +50,7 @@ __all__ = [
     "Corpus",
     "Generation",
     "InputError",
+    "Lag",
     "LanguageModel",
     "ModelConfig",
     "NgramModel",
@@ -58,6 +63,7 @@ __all__ = [
     "evaluate",
     "fit_ngrams",
     "generate",
+    "gradient_by_lag",
     "perplexity",
     "predict",
     "read",

@@ -215,9 +215,9 @@ def test_lessons_are_whole(page: str, language: str) -> None:
 @pytest.mark.parametrize("page", pages())
 def test_a_page_asks_for_parts_that_are_there(page: str) -> None:
     """And leaves none unread."""
-    asked = re.findall(
-        r"""(?:frame\.lesson\(|beside\(frame, )["'](\w+)["']\)""", (ROOT / "pages" / f"{page}.py").read_text("utf-8")
-    )
+    sources = [ROOT / "pages" / f"{page}.py", *(ROOT / "rnnviz" / "ui" / page).glob("*.py")]
+    pattern = r"""(?:frame\.lesson\(|beside\(frame, )["'](\w+)["']\)"""
+    asked = [part for source in sources for part in re.findall(pattern, source.read_text("utf-8"))]
     assert sorted(set(asked)) == sorted(headings(page, SOURCE))
 
 

@@ -37,6 +37,7 @@ PAGES = (
     PageInfo("language_model", "Language model", ":material/abc:"),
     PageInfo("rnn", "RNN", ":material/replay:"),
     PageInfo("train", "Train", ":material/play_circle:"),
+    PageInfo("gradients", "Gradients", ":material/trending_down:"),
     PageInfo("status", "Status", ":material/monitor_heart:"),
 )
 _navigated = False
