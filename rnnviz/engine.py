@@ -332,7 +332,7 @@ class Engine:
 
     def _then(self, act: Callable[[Job, Future[Any]], None], job: Job, future: Future[Any]) -> None:
         """Dask calls back on one thread for all runs: what may wait is done on others."""
-        with contextlib.suppress(RuntimeError):  # it is closed
+        with contextlib.suppress(RuntimeError):  # the pool is closed with the engine
             self._pool.submit(act, job, future)
 
     def _on_moved(self, job: Job, future: Future[Any]) -> None:

@@ -59,7 +59,7 @@ class Session:
         self._timers: dict[str, asyncio.Task[None]] = {}
         self._values: dict[str, list[str]] = {}
         self._fragments: dict[str, str] = {}
-        self._page = ""
+        self._page = self._script = ""
         self._finished = asyncio.Event()
 
     async def open(self, page: str, **query: str) -> None:
@@ -104,6 +104,7 @@ class Session:
         message = BackMsg()
         rerun = message.rerun_script
         rerun.page_name, rerun.query_string = self._page, self.address
+        rerun.page_script_hash = self._script
         rerun.fragment_id, rerun.is_auto_rerun = fragment, automatic
         rerun.context_info.locale = "en-US"
         for widget, value in self._values.items():
@@ -122,6 +123,8 @@ class Session:
             kind = message.WhichOneof("type")
             if kind == "delta" and message.delta.WhichOneof("type") == "new_element":
                 drawn |= self._note(message.delta)
+            elif kind == "navigation":
+                self._script = message.navigation.page_script_hash
             elif kind == "page_info_changed":
                 self.address = message.page_info_changed.query_string
             elif kind == "auto_rerun":
@@ -133,11 +136,11 @@ class Session:
                 drawn = False
             elif kind == "script_finished":
                 self.updates += drawn
-                if message.script_finished == ForwardMsg.FINISHED_SUCCESSFULLY:
+                if message.script_finished != ForwardMsg.FINISHED_EARLY_FOR_RERUN:
                     self._finished.set()
 
     def _note(self, delta: Any) -> bool:
-        """Remember what can be pressed, and what charts show. Returns whether it is a chart."""
+        """Remember what can be pressed, and what charts show. Returns whether these are a run's curves."""
         element = delta.new_element
         kind = element.WhichOneof("type")
         part = getattr(element, kind)
@@ -148,7 +151,7 @@ class Session:
         self._fragments[part.id] = delta.fragment_id
         if kind == "bidi_component" and part.json:
             self.described[key] = json.loads(part.json).get("description", "")
-        return bool(kind == "bidi_component")
+        return bool(key == "perplexity")
 
     def _stop(self, fragment: str) -> None:
         if fragment in self._timers:

@@ -13,6 +13,7 @@ from rnnviz.figures import gates_figure, gradient_norm_figure, perplexity_figure
 from rnnviz.following import Follower, Story
 from rnnviz.i18n import duration, quantity
 from rnnviz.live import live_chart, pack
+from rnnviz.recording import Trace
 from rnnviz.reports import to_csv
 from rnnviz.runs import Run
 from rnnviz.signals import SIGNALS, latex
@@ -55,7 +56,9 @@ def chart(run: Run, make: Callable[[], Any], *identity: Any, key: str, descripti
 def show_run(frame: Frame, run: Run, *, live: bool) -> None:
     """A run's curves, gates and writing; while it is live they move by themselves."""
     every = refresh_seconds() if live else None
-    st.fragment(_run_view, run_every=every)(frame, run, every)
+    slower = 2 * every if every else None  # gates and writing change less than the curves, and cost as much
+    st.fragment(_curves_view, run_every=every)(frame, run, every)
+    st.fragment(_inside_view, run_every=slower)(frame, run)
 
 
 def refresh_seconds() -> float:
@@ -63,7 +66,32 @@ def refresh_seconds() -> float:
     return max(REFRESH_SECONDS, _SECONDS_A_VIEWER * engine().viewers)
 
 
-def _run_view(frame: Frame, run: Run, every: float | None) -> None:
+def _inside_view(frame: Frame, run: Run) -> None:
+    try:
+        trace, story = _recording(run), follow(run).story()
+    except InputError as error:
+        show_error(frame, error)
+        return
+    _show_gates(frame, run, trace)
+    _show_predictions(frame, story)
+
+
+def _recording(run: Run) -> Trace | None:
+    """The newest recording, read once for all who watch."""
+    try:
+        version = run.recording_path().stat().st_mtime_ns
+    except FileNotFoundError:
+        return None
+    trace: Trace | None = _recorded(str(run.folder), version)
+    return trace
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _recorded(folder: str, version: int) -> Trace | None:
+    return Run(folder).recording()
+
+
+def _curves_view(frame: Frame, run: Run, every: float | None) -> None:
     try:
         follower = follow(run)
         view = None if ships(run) else engine().view(run.id)
@@ -76,8 +104,6 @@ def _run_view(frame: Frame, run: Run, every: float | None) -> None:
     if view:
         show_progress(frame, run, view, story)
     _show_curves(frame, run, story)
-    _show_gates(frame, run)
-    _show_predictions(frame, story)
 
 
 def show_progress(frame: Frame, run: Run, view: View, story: Story) -> None:
@@ -162,10 +188,9 @@ def _describe_norm(frame: Frame, story: Story, theta: float) -> str:
     ).format(before=quantity(last.norm_before), after=quantity(last.norm_after), theta=f"{theta:g}")
 
 
-def _show_gates(frame: Frame, run: Run) -> None:
+def _show_gates(frame: Frame, run: Run, trace: Trace | None) -> None:
     """The heatmap of one signal, chosen by gate, layer and direction."""
     _ = frame.translate
-    trace = run.recording()
     if trace is None:
         st.caption(_("The gates appear with the first recording."))
         return
