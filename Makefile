@@ -35,6 +35,7 @@ check: $(VENV)/.installed-dev
 
 # Collects every message of the code into the translation file; new ones wait there, empty.
 messages: $(VENV)/.installed
+	mkdir -p build
 	$(BIN)/pybabel -q extract $(KEYWORDS) --omit-header --no-wrap -o build/messages.pot --add-location=never rnnviz pages
 	$(BIN)/pybabel -q update --omit-header --no-wrap --ignore-obsolete --no-fuzzy-matching -l zh -i build/messages.pot -o $(PO)
 
