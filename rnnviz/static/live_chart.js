@@ -70,6 +70,41 @@ function thinned(layout, width) {
   };
 }
 
+// A grid of cells (`meta.columns` by `meta.rows`) has its signs as large as the cells allow: each
+// trace's fill the share `meta.share` of one.
+function fitted(figure, plot) {
+  const { meta, margin } = figure.layout;
+  if (!meta?.columns) return figure.data;
+  const width = (plot.clientWidth - margin.l - margin.r) / meta.columns;
+  const height = (plot.clientHeight - margin.t - margin.b) / meta.rows;
+  return figure.data.map((trace) => {
+    if (!trace.meta?.share) return trace;
+    const size = Math.max(Math.min(width, height, 34) * trace.meta.share, 4);
+    return trace.mode === "text"
+      ? { ...trace, textfont: { ...trace.textfont, size } }
+      : { ...trace, marker: { ...trace.marker, size } };
+  });
+}
+
+// In a grid whose cells have partners `meta.partner` columns away, both are framed while the pointer is on one.
+function frame(chart, point) {
+  chart.plot.querySelectorAll(".partner").forEach((rect) => rect.remove());
+  const distance = chart.drawn?.layout.meta?.partner;
+  if (!distance || !point) return;
+  const other = point.x < distance ? point.x + distance : point.x - distance;
+  for (const x of [point.x, other]) {
+    const rect = document.createElementNS("http://www.w3.org/2000/svg", "rect");
+    const [left, right] = [x - 0.5, x + 0.5].map((edge) => point.xaxis.l2p(edge));
+    const [top, bottom] = [point.y - 0.5, point.y + 0.5].map((edge) => point.yaxis.l2p(edge));
+    const box = { x: left, y: top, width: right - left, height: bottom - top, fill: "none", "stroke-width": 3 };
+    for (const [name, value] of Object.entries(box)) rect.setAttribute(name, value);
+    rect.setAttribute("class", "partner");
+    rect.style.stroke = getComputedStyle(chart.plot).getPropertyValue("--st-text-color");
+    rect.style.pointerEvents = "none";
+    chart.plot.querySelector(".plot").appendChild(rect);
+  }
+}
+
 // A line chart's axes grow with its data, so uirevision alone would drop a zoom: it keeps what the
 // visitor did only while the figure's own ranges stay the same. The zoomed ranges are kept here.
 function zoomed(layout, chart) {
@@ -113,14 +148,19 @@ async function draw(chart) {
       chart.pending = null;
       const own = zoomed(figure.layout, chart);
       const layout = thinned(themed(own, chart.plot, chart.revision), chart.plot.clientWidth);
-      await Plotly.react(chart.plot, figure.data, layout, {
+      await Plotly.react(chart.plot, fitted(figure, chart.plot), layout, {
         displaylogo: false,
         responsive: true,
         modeBarButtons: [["toImage", "zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d"]],
         toImageButtonOptions: { format: "png", scale: 2, filename: chart.name },
       });
-      if (!chart.drawn) chart.plot.on("plotly_relayout", (event) => noteZoom(chart, event));
+      if (!chart.drawn) {
+        chart.plot.on("plotly_relayout", (event) => noteZoom(chart, event));
+        chart.plot.on("plotly_hover", (event) => frame(chart, event.points[0]));
+        chart.plot.on("plotly_unhover", () => frame(chart, null));
+      }
       chart.drawn = figure;
+      frame(chart, null);
       chart.plot.dataset.drawings = String(Number(chart.plot.dataset.drawings ?? 0) + 1);
       restoreHover(chart);
     }

@@ -71,8 +71,14 @@ def _csv(table: Mapping[str, Iterable[Any]]) -> bytes:
 
 def stepper(frame: Frame, key: str, text: str, default: int = 0) -> int:
     """Where in a text one stands: a slider over its characters, and the arrow keys. Kept in the address."""
+    names = [f"{t}  {character}" for t, character in enumerate(visible(text), start=1)]
+    return walk(frame, key, frame.translate("Time step t"), names, default)
+
+
+def walk(frame: Frame, key: str, label: str, names: Sequence[str], default: int = 0) -> int:
+    """Which of several things one stands at: a slider over their names, and the arrow keys. Kept in the address."""
     _ = frame.translate
-    last = len(text) - 1
+    last = len(names) - 1
     if key not in st.session_state:
         asked = st.query_params.get(key, "")
         st.session_state[key] = int(asked) if asked.isdecimal() else default
@@ -88,13 +94,8 @@ def stepper(frame: Frame, key: str, text: str, default: int = 0) -> int:
         st.button(
             _("Next"), icon=":material/chevron_right:", key=f"{key}-next", on_click=move, args=(1,), shortcut="Right"
         )
-        characters = visible(text)
-        t: int = st.select_slider(
-            _("Time step t"),
-            list(range(last + 1)),
-            format_func=lambda i: f"{i + 1}  {characters[i]}",
-            key=key,
-            persist_state="session",
+        at: int = st.select_slider(
+            label, list(range(last + 1)), format_func=names.__getitem__, key=key, persist_state="session"
         )
-    st.query_params[key] = str(t)
-    return t
+    st.query_params[key] = str(at)
+    return at
