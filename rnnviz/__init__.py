@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from rnnviz.reading import Reading
     from rnnviz.recording import Generation, Trace
     from rnnviz.runs import Run
-    from rnnviz.text import Corpus, Vocabulary, read, split
+    from rnnviz.sampling import Coverage, cover, epoch_starts, window
+    from rnnviz.text import Corpus, Vocabulary, one_hot, read, split
     from rnnviz.training import Trainer, evaluate, perplexity, train
 
 _HOMES = {
@@ -40,7 +41,8 @@ _HOMES = {
     "reading": ("Reading",),
     "recording": ("Generation", "Trace"),
     "runs": ("Run",),
-    "text": ("Corpus", "Vocabulary", "read", "split"),
+    "sampling": ("Coverage", "cover", "epoch_starts", "window"),
+    "text": ("Corpus", "Vocabulary", "one_hot", "read", "split"),
     "training": ("Trainer", "evaluate", "perplexity", "train"),
 }
 _MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
@@ -48,6 +50,7 @@ _MODULE_OF = {name: module for module, names in _HOMES.items() for name in names
 __all__ = [
     "PRESETS",
     "Corpus",
+    "Coverage",
     "Generation",
     "InputError",
     "Lag",
@@ -60,16 +63,20 @@ __all__ = [
     "TrainConfig",
     "Trainer",
     "Vocabulary",
+    "cover",
+    "epoch_starts",
     "evaluate",
     "fit_ngrams",
     "generate",
     "gradient_by_lag",
+    "one_hot",
     "perplexity",
     "predict",
     "read",
     "split",
     "trace",
     "train",
+    "window",
 ]
 
 

@@ -14,6 +14,8 @@ Y is X shifted by one character. Both kinds are one array of start positions, of
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -76,7 +78,52 @@ def starts(sampling: Sampling, length: int, batch_size: int, num_steps: int, gen
     return random_starts(length, batch_size, num_steps, generator)
 
 
+def epoch_starts(sampling: Sampling, length: int, batch_size: int, num_steps: int, *, seed: int, epoch: int) -> Indices:
+    """The start positions that training reads in an epoch, counted from 0: they depend on seed and epoch alone.
+
+    Raises InputError where the text is too short for one batch.
+    """
+    return starts(sampling, length, batch_size, num_steps, np.random.default_rng([seed, epoch]))
+
+
 def window(indices: Indices, batch_starts: Indices, num_steps: int) -> tuple[Indices, Indices]:
     """One mini-batch X, Y of shape (T, B), time first; Y is X shifted by one."""
     positions = batch_starts[None, :] + np.arange(num_steps)[:, None]
     return indices[positions], indices[positions + 1]
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """What one epoch makes of each character of a text; every array has one entry a character.
+
+    `batch`, `row` and `step` say where the character is read, counted from 0, and are -1 where it
+    is no input of this epoch. A window's last target may be such a character.
+    """
+
+    batch: Indices
+    row: Indices
+    step: Indices
+    is_target: NDArray[np.bool_]
+
+    @property
+    def is_input(self) -> NDArray[np.bool_]:
+        return self.batch >= 0
+
+    @property
+    def only_target(self) -> NDArray[np.bool_]:
+        return self.is_target & ~self.is_input
+
+    @property
+    def never_seen(self) -> NDArray[np.bool_]:
+        return ~self.is_target & ~self.is_input
+
+
+def cover(epoch: Indices, num_steps: int, length: int) -> Coverage:
+    """Paint an epoch's windows, given by their start positions (batches, B), on a text of `length` characters."""
+    positions = epoch[..., None] + np.arange(num_steps)  # (batches, B, T)
+    places = np.full((3, length), -1)
+    places[:, positions] = np.indices(positions.shape)
+    is_target = np.zeros(length, dtype=np.bool_)
+    is_target[positions + 1] = True
+    batch, row, step = places
+    return Coverage(batch, row, step, is_target)

@@ -71,6 +71,12 @@ class Corpus:
         return known / len(self.held_out) if self.held_out else 1.0
 
 
+def clean(text: str, *, keep_line_breaks: bool = False) -> str:
+    """Line breaks of every system become spaces, as in the notes; or, where they are kept, a plain newline."""
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    return text if keep_line_breaks else text.replace("\n", " ")
+
+
 def split(
     text: str,
     name: str = "text",
@@ -81,15 +87,13 @@ def split(
 ) -> Corpus:
     """Cut a text into its training part and the held-out part that follows it.
 
-    Line breaks become spaces, as in the notes, unless kept. The held-out part has
+    The text is cleaned first. The held-out part has
     `held_out_chars` characters (by default a tenth of the training part); where too few follow
     the first `max_chars`, it is cut from the end and the training part is the shorter for it.
 
     Raises InputError for an empty text or one with a single distinct character.
     """
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
-    if not keep_line_breaks:
-        text = text.replace("\n", " ")
+    text = clean(text, keep_line_breaks=keep_line_breaks)
     if not text.strip():
         raise InputError("the text is empty; it needs at least two different characters")
     held_out = min(max_chars, len(text)) // 10 if held_out_chars is None else held_out_chars

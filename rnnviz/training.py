@@ -17,7 +17,7 @@ from rnnviz.errors import InputError
 from rnnviz.generation import predict
 from rnnviz.model import BatchLoss, LanguageModel, ModelState, detach, for_device
 from rnnviz.reports import Checkpoint, EpochReport, FailureReport, PredictionReport, Report, StepReport
-from rnnviz.sampling import Indices, starts, window
+from rnnviz.sampling import Indices, epoch_starts, window
 from rnnviz.text import Corpus, default_prefixes
 
 _EVALUATION_STEPS = 1000
@@ -163,8 +163,8 @@ class Trainer:
             yield from self._end_epoch(epoch + 1)
 
     def _epoch_starts(self, epoch: int) -> Indices:
-        generator = np.random.default_rng([self.config.seed, epoch])
-        return starts(self.config.sampling, len(self.ids), self.config.batch_size, self.config.num_steps, generator)
+        c = self.config
+        return epoch_starts(c.sampling, len(self.ids), c.batch_size, c.num_steps, seed=c.seed, epoch=epoch)
 
     def _batch(self, epoch: int, position: int) -> tuple[Tensor, Tensor]:
         if self._starts[0] != epoch:
