@@ -35,6 +35,7 @@ class PageInfo:
 PAGES = (
     PageInfo("home", "Home", ":material/home:"),
     PageInfo("language_model", "Language model", ":material/abc:"),
+    PageInfo("sequences", "Sequences", ":material/view_column:"),
     PageInfo("rnn", "RNN", ":material/replay:"),
     PageInfo("train", "Train", ":material/play_circle:"),
     PageInfo("gradients", "Gradients", ":material/trending_down:"),

@@ -1,0 +1,31 @@
+"""Sequences: from a typed text to vectors, and from a corpus to mini-batches."""
+
+import streamlit as st
+
+from rnnviz import ui
+from rnnviz.ui import sequences
+
+frame = ui.open_page("sequences")
+_ = frame.translate
+
+st.markdown(frame.lesson("idea"))
+parts = {"vectors": _("From text to vectors"), "batches": _("From text to mini-batches")}
+if ui.pick(st, _("Part"), tuple(parts), "part", parts.__getitem__) == "vectors":
+    st.markdown(frame.lesson("vectors"))
+    sequences.show_vectors(frame, frame.lesson("text"))
+    st.subheader(_("What to try"))
+    st.markdown(frame.lesson("try_vectors"))
+    with st.expander(_("Why one-hot vectors")):
+        st.markdown(frame.lesson("one_hot"))
+    with st.expander(_("In code")):
+        st.markdown(frame.lesson("vectors_code"))
+else:
+    st.markdown(frame.lesson("batches"))
+    sequences.show_batches(frame)
+    st.subheader(_("What to try"))
+    st.markdown(frame.lesson("try_batches"))
+    with st.expander(_("How many characters an epoch leaves out")):
+        st.markdown(frame.lesson("counting"))
+    with st.expander(_("In code")):
+        st.markdown(frame.lesson("batches_code"))
+st.markdown(frame.lesson("next"))

@@ -1,0 +1,374 @@
+"""Pictures of the way from a text to mini-batches. No Streamlit, no torch.
+
+Every picture here is a grid of cells with a character in each. `layout.meta` tells the page how
+many cells there are, and `meta.share` of a trace how much of a cell its signs fill, so that they
+grow and shrink with the page.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+import plotly.graph_objects as go
+from numpy.typing import NDArray
+from plotly.colors import sample_colorscale, unlabel_rgb
+
+from rnnviz.figures import MONOSPACE, visible
+from rnnviz.i18n import Translate
+from rnnviz.sampling import Coverage, Indices
+from rnnviz.text import UNKNOWN, Vocabulary, one_hot
+
+ColourBy = Literal["batch", "row"]
+COLUMNS = 32  # characters a line of the painted text
+ROW_HEIGHT = 28
+_MARGIN = {"l": 8, "r": 8, "t": 8, "b": 8}
+_SHADES = 64  # more than the eye tells apart
+_SCALE = "Viridis"  # from what is read first to what is read last; no grey in it, since grey is not read
+_GREY, _FAINT, _NOTHING = "rgba(128,136,144,0.32)", "rgba(128,136,144,0.14)", "rgba(0,0,0,0)"
+_HOT, _CHANGED = "#0B6FA8", "#B5432B"
+_DARK, _LIGHT = "#10141A", "#FFFFFF"
+_HEADERS = 4  # rows above the one-hot vectors: as typed, cleaned, index, and one left free
+
+
+def vectors_height(vocab_size: int) -> int:
+    """How many pixels the picture of `vectors_figure` needs."""
+    return 64 + (vocab_size + _HEADERS) * (ROW_HEIGHT if vocab_size <= 16 else 18)
+
+
+def vectors_figure(
+    typed: str, cleaned: str, ids: Indices, vocabulary: Vocabulary, translate: Translate = str
+) -> go.Figure:
+    """A text on its way to vectors, one column a time step: as typed, cleaned, its index, its one-hot vector.
+
+    The three have the same length. A character that the vocabulary lacks has the index -1 and
+    the zero vector.
+    """
+    _ = translate
+    T, V = len(ids), len(vocabulary)
+    X = one_hot(ids, V).T  # the picture shows a vector as a column
+    names, before, after = visible(vocabulary.characters), visible(typed), visible(cleaned)
+    indices = [str(i) if i != UNKNOWN else "−1" for i in ids]
+    changed = np.array([a != b for a, b in zip(typed, cleaned, strict=True)])
+    kinds = np.zeros((V + _HEADERS, T))  # 0 nothing, 1 a zero, 2 a changed character, 3 a one
+    kinds[:2, changed] = 2
+    kinds[_HEADERS:] = np.where(X, 3, 1)
+    title = [_("t = {t}: {character}").format(t=t, character=c) for t, c in enumerate(after, start=1)]
+    steps = [
+        _("typed {before}<br>cleaned {after}<br>index {index}").format(before=b, after=a, index=i)
+        for b, a, i in zip(before, after, indices, strict=True)
+    ]
+    hover = [[f"t = {t}<br>{step}" for t, step in enumerate(steps, start=1)]] * _HEADERS + [
+        [
+            f"{title[t]}<br>"
+            + _("component {index}, {character}: {value}").format(index=j, character=name, value=value)
+            for t, value in enumerate(X[j].astype(int))
+        ]
+        for j, name in enumerate(names)
+    ]
+    figure = go.Figure(_cells(kinds / 3, _steps((_NOTHING, _FAINT, _CHANGED, _HOT)), hover=hover))
+    for row, signs in enumerate((before, after, indices)):
+        for chosen, colour in ((~changed | (row == 2), None), (changed & (row < 2), _LIGHT)):
+            at = np.flatnonzero(chosen)
+            share = 0.62 if row < 2 else 0.46
+            _signs(figure, at, np.full(len(at), row), [signs[t] for t in at], colour, share=share)
+    j, t = np.nonzero(X)
+    _signs(figure, t, j + _HEADERS, ["1"] * len(t), _LIGHT, share=0.5)
+    labels = [_("typed"), _("cleaned"), _("index"), "", *(f"{name} {j}" for j, name in enumerate(names))]
+    every = 1 + (V - 1) // 30
+    shown = [*range(_HEADERS - 1), *range(_HEADERS, V + _HEADERS, every)]
+    _layout(figure, T, V + _HEADERS, margin={"l": 74, "r": 8, "t": 8, "b": 44})
+    figure.update_yaxes(visible=True, tickvals=shown, ticktext=[labels[row] for row in shown], tickfont=_mono(13))
+    _time_axis(figure, [*range(T)], [*range(1, T + 1)], _("time step t"))
+    return figure
+
+
+def painting_height(length: int) -> int:
+    """How many pixels the picture of `painting_figure` needs."""
+    return 110 + (1 + (length - 1) // COLUMNS) * ROW_HEIGHT
+
+
+def painting_figure(
+    text: str,
+    coverage: Coverage,
+    batch: int,
+    *,
+    carried: bool,
+    colour_by: ColourBy = "batch",
+    translate: Translate = str,
+) -> go.Figure:
+    """An epoch's mini-batches painted on their text, the characters of mini-batch `batch` outlined.
+
+    Colours go by mini-batch or by row. What is read by none is grey: struck through once where it
+    is a target, twice where it is never seen. At the first character of each window a sign tells
+    whether its state is `carried` over from the mini-batch before or fresh.
+    """
+    _ = translate
+    signs, read = np.array(visible(text), dtype=object), np.flatnonzero(coverage.is_input)
+    numbers = coverage.batch if colour_by == "batch" else coverage.row
+    count = int(numbers.max()) + 1
+    shades = _shades(min(count, _SHADES))
+    shade_of = np.arange(count) * len(shades) // count
+    lines = 1 + (len(text) - 1) // COLUMNS
+    kinds = np.zeros(lines * COLUMNS)  # 0 beyond the text, 1 not read, 2 and more the shades
+    kinds[: len(text)] = np.where(coverage.is_input, shade_of[numbers] + 2, 1)
+    scale = _steps((_NOTHING, _GREY, *shades))
+    figure = go.Figure(_cells(kinds.reshape(lines, COLUMNS) / (len(shades) + 1), scale, hover=None))
+    where = _("position {p} of the text").format(p="%{customdata[0]}")
+    hover = "<br>".join(
+        (
+            "%{text}",
+            where,
+            _("mini-batch {k}, row {i}, t = {t}").format(
+                k="%{customdata[1]}", i="%{customdata[2]}", t="%{customdata[3]}"
+            ),
+        )
+    )
+    inks = _inks(shades)[shade_of[numbers[read]]]
+    for ink in (_DARK, _LIGHT):  # Plotly takes long over a colour for every character
+        at = read[inks == ink]
+        data = np.stack([at, coverage.batch[at], coverage.row[at], coverage.step[at]], axis=1) + 1
+        _signs(figure, *_place(at), list(signs[at]), ink, data=data, hover=hover)
+    _unread(figure, signs, coverage.only_target, "line-ne-open", _("only a target"), where)
+    _unread(figure, signs, coverage.never_seen, "x-thin-open", _("never seen"), where)
+    _outline(figure, coverage, batch, _("mini-batch {k}").format(k=batch + 1))
+    _states(figure, coverage, carried, _)
+    _layout(figure, COLUMNS, lines, margin={**_MARGIN, "t": 44, "b": 58})
+    figure.update_layout(
+        showlegend=True,
+        legend={"orientation": "h", "x": 0, "y": 1, "yanchor": "bottom", "itemsizing": "constant"},
+    )
+    _colour_bar(figure, shades, count, _("mini-batch") if colour_by == "batch" else _("row"))
+    return figure
+
+
+def windows_height(batch_size: int) -> int:
+    """How many pixels the picture of `windows_figure` needs."""
+    return 90 + batch_size * ROW_HEIGHT
+
+
+def windows_figure(X: Indices, Y: Indices, vocabulary: Vocabulary, translate: Translate = str) -> go.Figure:
+    """X and Y of a mini-batch, both of shape (T, B), side by side with a row for each of the B rows.
+
+    A character of the text has one colour in both, so that the shift by one is seen. Pointing at
+    a cell of one marks its partner in the other.
+    """
+    _ = translate
+    T, B = X.shape
+    shades = _shades(T + 1)
+    row, t = (grid.ravel() for grid in np.mgrid[:B, :T])
+    kinds = np.zeros((B, 2 * T + 1))  # one column is left free between the two
+    kinds[:, :T] = np.arange(T) + 1
+    kinds[:, T + 1 :] = np.arange(T) + 2
+    figure = go.Figure(_cells(kinds / (T + 1), _steps((_NOTHING, *shades)), hover=None))
+    inputs, targets = (_characters(ids.T.ravel(), vocabulary) for ids in (X, Y))
+    data = np.stack([row + 1, t + 1, X.T.ravel(), Y.T.ravel(), inputs, targets], axis=1)
+    hover = "<br>".join(
+        (
+            _("row {i}, t = {t}").format(i="%{customdata[0]}", t="%{customdata[1]}"),
+            _("X: {character}, index {index}").format(character="%{customdata[4]}", index="%{customdata[2]}"),
+            _("Y: {character}, index {index}").format(character="%{customdata[5]}", index="%{customdata[3]}"),
+        )
+    )
+    for name, signs, offset in (("X", inputs, 0), ("Y", targets, T + 1)):
+        inks = _inks(shades)[t + (name == "Y")]
+        for ink in (_DARK, _LIGHT):
+            at = inks == ink
+            _signs(figure, (t + offset)[at], row[at], list(signs[at]), ink, data=data[at], hover=hover)
+        figure.add_annotation(
+            x=offset - 0.5, y=1, yref="paper", text=f"<b>{name}</b>", showarrow=False, xanchor="left", yanchor="bottom"
+        )
+    _layout(figure, 2 * T + 1, B, margin={"l": 40, "r": 8, "t": 30, "b": 44}, partner=T + 1)
+    ticks = [*range(1, T + 1)]
+    _time_axis(figure, [*range(T), *range(T + 1, 2 * T + 1)], ticks * 2, _("time step t"), every=1 + (T - 1) // 5)
+    every = 1 + (B - 1) // 16
+    figure.update_yaxes(
+        visible=True,
+        tickvals=[*range(0, B, every)],
+        ticktext=[str(i + 1) for i in range(0, B, every)],
+        title={"text": _("row")},
+    )
+    return figure
+
+
+def _characters(ids: Indices, vocabulary: Vocabulary) -> NDArray[np.object_]:
+    return np.array(visible(vocabulary.decode(ids)), dtype=object)
+
+
+def _place(positions: Indices) -> tuple[Indices, Indices]:
+    """Column and line of positions in the painted text."""
+    return positions % COLUMNS, positions // COLUMNS
+
+
+def _mono(size: int) -> dict[str, Any]:
+    return {"family": MONOSPACE, "size": size}
+
+
+def _shades(count: int) -> list[str]:
+    shades: list[str] = sample_colorscale(_SCALE, [n / max(count - 1, 1) for n in range(count)])
+    return shades
+
+
+def _steps(colours: tuple[str, ...]) -> list[tuple[float, str]]:
+    """A colour scale with one flat step around each of n / (count - 1)."""
+    edges = (np.arange(len(colours) + 1) - 0.5) / (len(colours) - 1)
+    bounds = edges.clip(0, 1)
+    return [(float(edge), colour) for n, colour in enumerate(colours) for edge in bounds[n : n + 2]]
+
+
+def _inks(shades: list[str]) -> NDArray[np.str_]:
+    """Black or white, whichever stands out more on each colour."""
+    linear = (np.array([unlabel_rgb(shade) for shade in shades]) / 255) ** 2.2
+    return np.where(linear @ np.array([0.2126, 0.7152, 0.0722]) > 0.18, _DARK, _LIGHT)
+
+
+def _cells(z: NDArray[np.float64], scale: list[tuple[float, str]], hover: list[list[str]] | None) -> go.Heatmap:
+    told = {"hoverinfo": "skip"} if hover is None else {"text": hover, "hovertemplate": "%{text}<extra></extra>"}
+    return go.Heatmap(z=z, zmin=0, zmax=1, colorscale=scale, showscale=False, xgap=1, ygap=1, **told)
+
+
+def _signs(
+    figure: go.Figure,
+    x: Indices,
+    y: Indices,
+    signs: list[str],
+    colour: str | None,
+    *,
+    data: NDArray[Any] | None = None,
+    hover: str = "",
+    share: float = 0.62,
+) -> None:
+    """Characters in cells; without a colour they take the page's."""
+    font = _mono(13) | ({} if colour is None else {"color": colour})
+    told = {"hovertemplate": hover + "<extra></extra>", "customdata": data} if hover else {"hoverinfo": "skip"}
+    figure.add_scatter(
+        x=x, y=y, text=signs, mode="text", textfont=font, showlegend=False, meta={"share": share}, **told
+    )
+
+
+def _unread(figure: go.Figure, signs: Any, chosen: NDArray[np.bool_], symbol: str, name: str, where: str) -> None:
+    """Characters that are no input of this epoch, struck through by a symbol."""
+    at = np.flatnonzero(chosen)
+    if not len(at):
+        return
+    x, y = _place(at)
+    _signs(figure, x, y, list(signs[at]), None)
+    figure.add_scatter(
+        x=x,
+        y=y,
+        mode="markers",
+        marker={"symbol": symbol, "size": 16, "color": "#808890", "line": {"width": 1.6, "color": "#808890"}},
+        name=f"{name}: {len(at):,}",
+        text=list(signs[at]),
+        customdata=(at + 1)[:, None],
+        hovertemplate="%{text}<br>" + where + "<br>" + name + "<extra></extra>",
+        meta={"share": 0.7},
+    )
+
+
+def _outline(figure: go.Figure, coverage: Coverage, batch: int, name: str) -> None:
+    """A frame around each window of a mini-batch; a white line in a dark one, to be seen on every colour."""
+    x: list[float | None] = []
+    y: list[float | None] = []
+    at = np.flatnonzero(coverage.batch == batch)
+    pieces = np.split(at, np.flatnonzero((np.diff(coverage.row[at]) != 0) | (at[1:] % COLUMNS == 0)) + 1)
+    for piece in pieces:
+        left, right, line = piece[0] % COLUMNS - 0.5, piece[-1] % COLUMNS + 0.5, piece[0] // COLUMNS
+        x += [left, right, right, left, left, None]
+        y += [line - 0.5, line - 0.5, line + 0.5, line + 0.5, line - 0.5, None]
+    for colour, width in ((_DARK, 5.0), (_LIGHT, 2.0)):
+        figure.add_scatter(
+            x=x,
+            y=y,
+            mode="lines",
+            line={"color": colour, "width": width},
+            hoverinfo="skip",
+            name=name,
+            legendgroup="outline",
+            showlegend=colour == _DARK,
+        )
+
+
+def _states(figure: go.Figure, coverage: Coverage, carried: bool, _: Translate) -> None:
+    """At the first character of every window: is its state carried over, or fresh?"""
+    first = np.flatnonzero(coverage.step == 0)
+    continued = (coverage.batch[first] > 0) & carried
+    kinds = (
+        (~continued, "circle", _("fresh state"), _("row {i}: mini-batch {k} begins with a fresh state")),
+        (
+            continued,
+            "triangle-right",
+            _("state carried over"),
+            _("row {i}: mini-batch {before} ends, mini-batch {k} begins; the state is carried over"),
+        ),
+    )
+    for chosen, symbol, name, sentence in kinds:
+        at = first[chosen]
+        if not len(at):
+            continue
+        x, y = _place(at)
+        figure.add_scatter(
+            x=x - 0.5,
+            y=y,
+            mode="markers",
+            marker={"symbol": symbol, "size": 10, "color": _LIGHT, "line": {"width": 1.5, "color": _DARK}},
+            name=name,
+            customdata=np.stack([coverage.row[at] + 1, coverage.batch[at] + 1, coverage.batch[at]], axis=1),
+            hovertemplate=sentence.format(i="%{customdata[0]}", k="%{customdata[1]}", before="%{customdata[2]}")
+            + "<extra></extra>",
+            meta={"share": 0.42},
+        )
+
+
+def _colour_bar(figure: go.Figure, shades: list[str], count: int, name: str) -> None:
+    """Which colour is which number: a bar below the text."""
+    every = 1 + (count - 1) // 10
+    figure.add_scatter(
+        x=[None],
+        y=[None],
+        mode="markers",
+        showlegend=False,
+        hoverinfo="skip",
+        marker={
+            "color": [1],
+            "cmin": 0.5,
+            "cmax": count + 0.5,
+            "colorscale": [((n + side) / len(shades), shade) for n, shade in enumerate(shades) for side in (0, 1)],
+            "showscale": True,
+            "colorbar": {
+                "orientation": "h",
+                "thickness": 10,
+                "outlinewidth": 0,
+                "y": 0,
+                "yanchor": "top",
+                "len": 1,
+                "tickvals": [*range(1, count + 1, every)],
+                "title": {"text": name, "side": "bottom"},
+            },
+        },
+    )
+
+
+def _time_axis(figure: go.Figure, at: list[int], steps: list[int], title: str, every: int | None = None) -> None:
+    """Time steps below the columns, as many as can be read."""
+    every = every or 1 + (len(steps) - 1) // 12
+    shown = [(x, str(t)) for x, t in zip(at, steps, strict=True) if (t - 1) % every == 0]
+    figure.update_xaxes(
+        visible=True,
+        tickvals=[x for x, _t in shown],
+        ticktext=[t for _x, t in shown],
+        tickangle=0,
+        title={"text": title},
+    )
+
+
+def _layout(figure: go.Figure, columns: int, rows: int, margin: dict[str, int], partner: int = 0) -> None:
+    axis = {"visible": False, "showgrid": False, "zeroline": False, "ticks": ""}
+    figure.update_layout(
+        margin=margin,
+        hovermode="closest",
+        showlegend=False,
+        xaxis={**axis, "range": [-0.5, columns - 0.5]},
+        yaxis={**axis, "range": [rows - 0.5, -0.5]},
+        meta={"columns": columns, "rows": rows, "partner": partner},
+    )
