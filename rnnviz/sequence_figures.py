@@ -25,9 +25,10 @@ ROW_HEIGHT = 28
 _MARGIN = {"l": 8, "r": 8, "t": 8, "b": 8}
 _SHADES = 64  # more than the eye tells apart
 _SCALE = "Viridis"  # from what is read first to what is read last; no grey in it, since grey is not read
+_STEP_SCALE = "Plasma"  # time steps are not mini-batches
 _GREY, _FAINT, _NOTHING = "rgba(128,136,144,0.32)", "rgba(128,136,144,0.14)", "rgba(0,0,0,0)"
 _HOT, _CHANGED = "#0B6FA8", "#B5432B"
-_DARK, _LIGHT = "#10141A", "#FFFFFF"
+_DARK, _LIGHT = "#000000", "#FFFFFF"
 _HEADERS = 4  # rows above the one-hot vectors: as typed, cleaned, index, and one left free
 
 
@@ -70,7 +71,7 @@ def vectors_figure(
     for row, signs in enumerate((before, after, indices)):
         for chosen, colour in ((~changed | (row == 2), None), (changed & (row < 2), _LIGHT)):
             at = np.flatnonzero(chosen)
-            share = 0.62 if row < 2 else 0.46
+            share = 0.62 if row < 2 else 0.5
             _signs(figure, at, np.full(len(at), row), [signs[t] for t in at], colour, share=share)
     j, t = np.nonzero(X)
     _signs(figure, t, j + _HEADERS, ["1"] * len(t), _LIGHT, share=0.5)
@@ -85,7 +86,7 @@ def vectors_figure(
 
 def painting_height(length: int) -> int:
     """How many pixels the picture of `painting_figure` needs."""
-    return 110 + (1 + (length - 1) // COLUMNS) * ROW_HEIGHT
+    return 96 + (1 + (length - 1) // COLUMNS) * ROW_HEIGHT
 
 
 def painting_figure(
@@ -133,7 +134,7 @@ def painting_figure(
     _unread(figure, signs, coverage.never_seen, "x-thin-open", _("never seen"), where)
     _outline(figure, coverage, batch, _("mini-batch {k}").format(k=batch + 1))
     _states(figure, coverage, carried, _)
-    _layout(figure, COLUMNS, lines, margin={**_MARGIN, "t": 44, "b": 58})
+    _layout(figure, COLUMNS, lines, margin={**_MARGIN, "t": 44, "b": 44})
     figure.update_layout(
         showlegend=True,
         legend={"orientation": "h", "x": 0, "y": 1, "yanchor": "bottom", "itemsizing": "constant"},
@@ -155,7 +156,7 @@ def windows_figure(X: Indices, Y: Indices, vocabulary: Vocabulary, translate: Tr
     """
     _ = translate
     T, B = X.shape
-    shades = _shades(T + 1)
+    shades = _shades(T + 1, _STEP_SCALE)
     row, t = (grid.ravel() for grid in np.mgrid[:B, :T])
     kinds = np.zeros((B, 2 * T + 1))  # one column is left free between the two
     kinds[:, :T] = np.arange(T) + 1
@@ -204,8 +205,8 @@ def _mono(size: int) -> dict[str, Any]:
     return {"family": MONOSPACE, "size": size}
 
 
-def _shades(count: int) -> list[str]:
-    shades: list[str] = sample_colorscale(_SCALE, [n / max(count - 1, 1) for n in range(count)])
+def _shades(count: int, scale: str = _SCALE) -> list[str]:
+    shades: list[str] = sample_colorscale(scale, [n / max(count - 1, 1) for n in range(count)])
     return shades
 
 
@@ -283,10 +284,10 @@ def _outline(figure: go.Figure, coverage: Coverage, batch: int, name: str) -> No
             mode="lines",
             line={"color": colour, "width": width},
             hoverinfo="skip",
-            name=name,
-            legendgroup="outline",
-            showlegend=colour == _DARK,
+            showlegend=False,
         )
+    marker = {"symbol": "square", "size": 12, "color": _LIGHT, "line": {"width": 1.5, "color": _DARK}}
+    figure.add_scatter(x=[None], y=[None], mode="markers", marker=marker, hoverinfo="skip", name=name)
 
 
 def _states(figure: go.Figure, coverage: Coverage, carried: bool, _: Translate) -> None:

@@ -101,13 +101,14 @@ def show_batches(frame: Frame) -> None:
     colours = {"batch": _("mini-batch"), "row": _("row")}
     colour_by = pick(row, _("Colour by"), tuple(colours), "colour", colours.__getitem__)
     text = choose_text(frame, row, "lyrics-zh" if frame.language == "zh" else "tales-en", named=True)
-    labels, columns = setting_labels(_), st.columns(5)
-    length = _number(columns[0], _("Characters"), "chars", 20, 2000, 300)
-    batch_size = _number(columns[1], f"{labels['batch_size']} B", "rows", 1, 32, 4)
-    num_steps = _number(columns[2], f"{labels['num_steps']} T", "steps", 1, 50, 8)
+    labels = setting_labels(_)
+    row = st.container(horizontal=True, gap="medium")
+    length = _number(row, _("Characters"), "chars", 20, 2000, 300)
+    batch_size = _number(row, f"{labels['batch_size']} B", "rows", 1, 32, 4)
+    num_steps = _number(row, f"{labels['num_steps']} T", "steps", 1, 50, 8)
     ordered = kind == "sequential"  # every epoch is the same, whatever the seed
-    number = _number(columns[3], _("Epoch"), "epoch", 1, 9999, 1, disabled=ordered)
-    seed = _number(columns[4], labels["seed"], "order", 0, 2**31 - 1, 0, disabled=ordered)
+    number = _number(row, _("Epoch"), "epoch", 1, 9999, 1, disabled=ordered)
+    seed = _number(row, labels["seed"], "order", 0, 2**31 - 1, 0, disabled=ordered)
     sampling: Sampling = "random" if kind == "random" else "sequential"  # the more demanding where there are both
     config = TrainConfig(
         corpus=text, max_chars=length, batch_size=batch_size, num_steps=num_steps, sampling=sampling, seed=seed
@@ -130,7 +131,7 @@ def show_batches(frame: Frame) -> None:
 
 
 def _number(place: Any, label: str, key: str, low: int, high: int, start: int, disabled: bool = False) -> int:
-    return int(place.number_input(label, low, high, start, key=key, disabled=disabled, **_BOUND))
+    return int(place.number_input(label, low, high, start, key=key, width=150, disabled=disabled, **_BOUND))
 
 
 def _sampling_names(_: Translate) -> dict[str, str]:
@@ -176,7 +177,7 @@ def _describe(frame: Frame, epoch: _Epoch, coverage: Coverage) -> str:
     never = int(coverage.never_seen.sum())
     return _(
         "{batches:,} mini-batches read {read:,} of {length:,} characters in epoch {epoch:,}; "
-        "{target:,} are only a target, {never:,} ({share} %) are never seen."
+        "{target:,} are only a target, {never:,} ({share}%) are never seen."
     ).format(
         batches=len(epoch.starts),
         read=int(coverage.is_input.sum()),
@@ -236,10 +237,15 @@ def _windows_table(X: Indices, Y: Indices, epoch: _Epoch) -> dict[str, list[Any]
 def _equation(epoch: _Epoch, k: int) -> str:
     """Which character of the text stands at step t in row i of mini-batch k, counted from 1, with its numbers."""
     T, B = epoch.num_steps, epoch.starts.shape[1]
-    cells = r"X_{t,i} = x_p, \quad Y_{t,i} = x_{p+1}, \quad p = "
     if epoch.carried:
         row = len(epoch.corpus.training) // B
-        return cells + rf"(i-1)\lfloor N/B \rfloor + (k-1)\,T + t = (i-1)\cdot {row} + {k}\cdot {T} + t"
+        terms = [r"(i-1)\lfloor N/B \rfloor + (k-1)\,T + t", rf"(i-1)\cdot {row} + {k}\cdot {T} + t"]
+        return _lines(r"p &= " + r" \\ &= ".join(terms))
     pieces = [str(start // T + 1) for start in epoch.starts[k]]
     shown = ", ".join(pieces[:6]) + (r", \dots" if len(pieces) > 6 else "")
-    return cells + rf"(j_i - 1)\,T + t, \quad j = ({shown})"
+    return _lines(rf"p &= (j_i - 1)\,T + t \\ j &= ({shown})")
+
+
+def _lines(position: str) -> str:
+    """Short lines: two kinds of sampling stand side by side, and phones are narrow."""
+    return r"\begin{aligned} X_{t,i} &= x_p, \quad Y_{t,i} = x_{p+1} \\ " + position + r" \end{aligned}"
