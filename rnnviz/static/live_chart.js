@@ -101,7 +101,7 @@ function frame(chart, point) {
     rect.setAttribute("class", "partner");
     rect.style.stroke = getComputedStyle(chart.plot).getPropertyValue("--st-text-color");
     rect.style.pointerEvents = "none";
-    chart.plot.querySelector(".plot").appendChild(rect);
+    chart.plot.querySelector(".overplot .xy").appendChild(rect);
   }
 }
 

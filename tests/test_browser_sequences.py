@@ -1,0 +1,187 @@
+"""The Sequences page in Chromium: a cold deep link, stepping, partners, typing, the themes, a phone."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from rnnviz.sampling import epoch_starts
+from rnnviz.text import read, split
+from tests.test_browser import Server, browser, chart, visit, wait_until  # noqa: F401  browser is a fixture
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    running = Server(tmp_path_factory.mktemp("home"))
+    yield running
+    running.stop()
+
+
+def open_page(page: Page, address: str, *keys: str) -> None:
+    page.goto(address)
+    for key in keys:
+        expect(chart(page, key).locator(".plot-container")).to_be_visible(timeout=60_000)
+
+
+def rows(page: Page, key: str) -> list[str]:
+    """The characters of a grid as the browser has drawn them, line by line."""
+    script = """(key) => {
+      const plot = document.querySelector(`.st-key-${key} .live-chart`);
+      const at = [];
+      for (const trace of plot?._fullData ?? [])
+        if (trace.mode === "text") Array.from(trace.x, (x, i) => at.push([trace.y[i], x, trace.text[i]]));
+      return at.sort((a, b) => a[0] - b[0] || a[1] - b[1]);
+    }"""
+    cells = page.evaluate(script, key)
+    return ["".join(sign for _y, _x, sign in line) for _y, line in itertools.groupby(cells, key=lambda cell: cell[0])]
+
+
+def overlaps(page: Page, key: str) -> list[str]:
+    """Labels of axes, legend and colour bar that lie on each other."""
+    boxes = (
+        chart(page, key)
+        .locator(
+            ".xtick text, .ytick text, .legendtext, .xtitle, .ytitle, .cbaxis text, .cbtitle text, .annotation-text"
+        )
+        .evaluate_all(
+            """labels => labels.map((l) => [l.textContent, l.getBoundingClientRect()])
+            .filter(([, r]) => r.width > 0).map(([text, r]) => [text, r.left, r.right, r.top, r.bottom])"""
+        )
+    )
+    assert len(boxes) > 5
+    return [
+        f"{a[0]} on {b[0]}"
+        for a, b in itertools.combinations(boxes, 2)
+        if min(a[2], b[2]) - max(a[1], b[1]) > 1 and min(a[4], b[4]) - max(a[3], b[3]) > 1
+    ]
+
+
+def windows(text: str, begin: Any, T: int) -> list[str]:
+    """X and Y side by side, as the picture has them."""
+    shown = text.replace(" ", "␣")
+    return [shown[s : s + T] + shown[s + 1 : s + T + 1] for s in begin]
+
+
+def point_at(page: Page, key: str, column: int, row: int) -> None:
+    """Move the pointer to a cell of a grid, in from outside it."""
+    script = """([key, x, y]) => {
+      const plot = document.querySelector(`.st-key-${key} .live-chart`);
+      plot.scrollIntoView({ block: "center" });
+      const area = plot.querySelector(".nsewdrag").getBoundingClientRect();
+      const { xaxis, yaxis } = plot._fullLayout;
+      return [area.x + xaxis.l2p(x), area.y + yaxis.l2p(y)];
+    }"""
+    x, y = page.evaluate(script, [key, column, row])
+    page.mouse.move(x + 3, y + 3)
+    page.mouse.move(x, y, steps=3)
+
+
+def await_rows(page: Page, key: str, expected: list[str]) -> None:
+    wait_until(lambda: rows(page, key)[: len(expected)] == expected)
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:  # noqa: F811
+    yield from visit(browser)
+
+
+def test_a_cold_deep_link_opens_and_stepping_moves_to_the_next_mini_batch(page: Page, server: Server) -> None:
+    """A fresh server paints what the address names; an arrow key shows the next X and Y, another kind other ones."""
+    text = split(read("sums"), max_chars=200).training
+    address = f"{server.url}/sequences?part=batches&kind=random&corpus=sums&chars=200&rows=3&steps=6&epoch=2&k=4"
+    open_page(page, address, "painting-random", "windows-random")
+    expect(page.get_by_role("heading", name="Sequences", level=1)).to_be_visible()
+    expect(page.get_by_role("link", name="Train", exact=True)).to_be_visible()
+    begin = epoch_starts("random", 200, 3, 6, seed=0, epoch=1)
+    await_rows(page, "windows-random", windows(text, begin[4], 6))
+    assert "".join(rows(page, "painting-random")) == text.replace(" ", "␣")
+    page.get_by_role("heading", name="Sequences", level=1).click()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_url(re.compile("k=5"))
+    await_rows(page, "windows-random", windows(text, begin[5], 6))
+    expect(page.get_by_text("Mini-batch 6: every row starts from a fresh state")).to_be_visible()
+
+    page.get_by_test_id("stMain").get_by_text("sequential", exact=True).first.click()
+    begin = epoch_starts("sequential", 200, 3, 6, seed=0, epoch=1)
+    await_rows(page, "windows-sequential", windows(text, begin[5], 6))
+    expect(chart(page, "painting-sequential").get_by_text("state carried over")).to_be_visible()
+    expect(page.get_by_text("Mini-batch 6: each row carries on")).to_be_visible()
+    assert overlaps(page, "painting-sequential") == overlaps(page, "windows-sequential") == []
+
+
+def test_pointing_at_a_cell_frames_its_partner(page: Page, server: Server) -> None:
+    """X and Y of one step are framed together and named together; away from the grid nothing is."""
+    open_page(page, f"{server.url}/sequences?part=batches&corpus=sums", "windows-sequential")
+    text = split(read("sums"), max_chars=300).training
+    await_rows(page, "windows-sequential", windows(text, [0], 8))
+    frames, told = chart(page, "windows-sequential").locator(".partner"), page.locator(".hovertext")
+
+    def framed() -> bool:
+        point_at(page, "windows-sequential", 2, 1)
+        return bool(frames.count() == 2)
+
+    wait_until(framed)
+    expect(told).to_contain_text("row 2, t = 3")
+    expect(told).to_contain_text(f"X: {text[75 + 2]}")
+    expect(told).to_contain_text(f"Y: {text[75 + 3]}")
+    left, right = (frames.nth(n).bounding_box() for n in range(2))
+    assert left
+    assert right
+    assert left["y"] == pytest.approx(right["y"], abs=1)
+    assert right["x"] - left["x"] == pytest.approx(9 * left["width"], rel=0.1)
+    page.mouse.move(5, 5, steps=3)
+    expect(frames).to_have_count(0)
+
+
+def test_a_typed_text_becomes_vectors_and_survives_another_page_and_language(page: Page, server: Server) -> None:
+    """Typing redraws the vectors; the address names the text, which is still there after Train and in Chinese."""
+    open_page(page, f"{server.url}/sequences", "vectors")
+    box = page.get_by_role("textbox", name="Your text")
+    box.fill("ab\ncab")
+    box.press("Control+Enter")
+    await_rows(page, "vectors", ["ab↵cab", "ab␣cab", "120312"])
+    page.wait_for_url(re.compile("typed=ab%0Acab"))
+    assert overlaps(page, "vectors") == []
+    page.get_by_role("link", name="Train", exact=True).click()
+    expect(page.get_by_role("heading", name="Train", level=1)).to_be_visible()
+    page.get_by_role("link", name="Sequences").click()
+    expect(box).to_have_value("ab\ncab")
+    page.get_by_role("radio", name="中文").or_(page.get_by_role("button", name="中文")).click()
+    expect(page.get_by_role("heading", name="序列数据", level=1)).to_be_visible()
+    expect(page.get_by_role("textbox", name="你的文本")).to_have_value("ab\ncab")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_phone_shows_one_column_in_the_colours_of_the_theme(
+    browser: Browser,  # noqa: F811
+    server: Server,
+    scheme: Any,
+) -> None:
+    """At 390 pixels, in Chinese: nothing is cut off, no label overlaps, every character fits its cell."""
+    for phone in visit(browser, viewport={"width": 390, "height": 844}, color_scheme=scheme, locale="zh-CN"):
+        keys = {"vectors": ["vectors"], "batches": ["painting-sequential", "windows-sequential"]}
+        for part, charts in keys.items():
+            open_page(phone, f"{server.url}/sequences?part={part}", *charts)
+            assert phone.evaluate("document.documentElement.scrollWidth") <= 390
+            for key in charts:
+                wait_until(lambda phone=phone, key=key: len(rows(phone, key)) > 2)
+                assert overlaps(phone, key) == []
+                cell, sign = phone.evaluate(
+                    """(key) => {
+                      const plot = document.querySelector(`.st-key-${key} .live-chart`);
+                      const { xaxis } = plot._fullLayout;
+                      const widths = [...plot.querySelectorAll(".textpoint text")].map((t) => t.getBBox().width);
+                      return [xaxis.l2p(1) - xaxis.l2p(0), Math.max(...widths)];
+                    }""",
+                    key,
+                )
+                assert sign <= cell
+                colour = phone.evaluate(f"document.querySelector('.st-key-{key} .live-chart')._fullLayout.font.color")
+                assert (int(re.sub("[^0-9a-fA-F]", "", colour)[:2], 16) > 128) == (scheme == "dark")
