@@ -7,6 +7,7 @@ grow and shrink with the page.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -14,21 +15,22 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 from plotly.colors import sample_colorscale, unlabel_rgb
 
-from rnnviz.figures import MONOSPACE, visible
+from rnnviz.figures import COLOURS, MONOSPACE, visible
 from rnnviz.i18n import Translate
 from rnnviz.sampling import Coverage, Indices
 from rnnviz.text import UNKNOWN, Vocabulary, one_hot
 
 ColourBy = Literal["batch", "row"]
+Drawn = dict[str, Any]  # a trace as Plotly's JSON: checked once, with its figure
 COLUMNS = 32  # characters a line of the painted text
 ROW_HEIGHT = 28
-_MARGIN = {"l": 8, "r": 8, "t": 8, "b": 8}
 _SHADES = 64  # more than the eye tells apart
 _SCALE = "Viridis"  # from what is read first to what is read last; no grey in it, since grey is not read
 _STEP_SCALE = "Plasma"  # time steps are not mini-batches
 _GREY, _FAINT, _NOTHING = "rgba(128,136,144,0.32)", "rgba(128,136,144,0.14)", "rgba(0,0,0,0)"
 _HOT, _CHANGED = "#0B6FA8", "#B5432B"
 _DARK, _LIGHT = "#000000", "#FFFFFF"
+_EDGE = {"width": 1.5, "color": _DARK}
 _HEADERS = 4  # rows above the one-hot vectors: as typed, cleaned, index, and one left free
 
 
@@ -67,26 +69,30 @@ def vectors_figure(
         ]
         for j, name in enumerate(names)
     ]
-    figure = go.Figure(_cells(kinds / 3, _steps((_NOTHING, _FAINT, _CHANGED, _HOT)), hover=hover))
+    traces = [_cells(kinds / 3, _steps((_NOTHING, _FAINT, _CHANGED, _HOT)), hover=hover)]
     for row, signs in enumerate((before, after, indices)):
         for chosen, colour in ((~changed | (row == 2), None), (changed & (row < 2), _LIGHT)):
             at = np.flatnonzero(chosen)
             share = 0.62 if row < 2 else 0.5
-            _signs(figure, at, np.full(len(at), row), [signs[t] for t in at], colour, share=share)
+            traces.append(_signs(at, np.full(len(at), row), [signs[t] for t in at], colour, share=share))
     j, t = np.nonzero(X)
-    _signs(figure, t, j + _HEADERS, ["1"] * len(t), _LIGHT, share=0.5)
+    traces.append(_signs(t, j + _HEADERS, ["1"] * len(t), _LIGHT, share=0.5))
     labels = [_("typed"), _("cleaned"), _("index"), "", *(f"{name} {j}" for j, name in enumerate(names))]
     every = 1 + (V - 1) // 30
     shown = [*range(_HEADERS - 1), *range(_HEADERS, V + _HEADERS, every)]
-    _layout(figure, T, V + _HEADERS, margin={"l": 74, "r": 8, "t": 8, "b": 44})
-    figure.update_yaxes(visible=True, tickvals=shown, ticktext=[labels[row] for row in shown], tickfont=_mono(13))
-    _time_axis(figure, [*range(T)], [*range(1, T + 1)], _("time step t"))
-    return figure
+    return _grid(
+        traces,
+        T,
+        V + _HEADERS,
+        {"l": 74, "r": 8, "t": 8, "b": 44},
+        xaxis=_time_axis(range(T), range(1, T + 1), 12, _("time step t")),
+        yaxis={"tickvals": shown, "ticktext": [labels[row] for row in shown], "tickfont": _mono(13)},
+    )
 
 
 def painting_height(length: int) -> int:
     """How many pixels the picture of `painting_figure` needs."""
-    return 96 + (1 + (length - 1) // COLUMNS) * ROW_HEIGHT
+    return 104 + (1 + (length - 1) // COLUMNS) * ROW_HEIGHT
 
 
 def painting_figure(
@@ -114,7 +120,7 @@ def painting_figure(
     kinds = np.zeros(lines * COLUMNS)  # 0 beyond the text, 1 not read, 2 and more the shades
     kinds[: len(text)] = np.where(coverage.is_input, shade_of[numbers] + 2, 1)
     scale = _steps((_NOTHING, _GREY, *shades))
-    figure = go.Figure(_cells(kinds.reshape(lines, COLUMNS) / (len(shades) + 1), scale, hover=None))
+    traces = [_cells(kinds.reshape(lines, COLUMNS) / (len(shades) + 1), scale)]
     where = _("position {p} of the text").format(p="%{customdata[0]}")
     hover = "<br>".join(
         (
@@ -129,18 +135,24 @@ def painting_figure(
     for ink in (_DARK, _LIGHT):  # Plotly takes long over a colour for every character
         at = read[inks == ink]
         data = np.stack([at, coverage.batch[at], coverage.row[at], coverage.step[at]], axis=1) + 1
-        _signs(figure, *_place(at), list(signs[at]), ink, data=data, hover=hover)
-    _unread(figure, signs, coverage.only_target, "line-ne-open", _("only a target"), where)
-    _unread(figure, signs, coverage.never_seen, "x-thin-open", _("never seen"), where)
-    _outline(figure, coverage, batch, _("mini-batch {k}").format(k=batch + 1))
-    _states(figure, coverage, carried, _)
-    _layout(figure, COLUMNS, lines, margin={**_MARGIN, "t": 44, "b": 44})
-    figure.update_layout(
+        traces.append(_signs(*_place(at), list(signs[at]), ink, data=data, hover=hover))
+    traces += _unread(signs, coverage.only_target, "line-ne-open", _("only a target"), where)
+    traces += _unread(signs, coverage.never_seen, "x-thin-open", _("never seen"), where)
+    traces += _outline(coverage, batch, _("mini-batch {k}").format(k=batch + 1))
+    traces += _states(coverage, carried, _)
+    traces.append(_colour_bar(shades, count))
+    # the bar's own title would stand among the ticks of a tall picture
+    title = {"text": _("mini-batch") if colour_by == "batch" else _("row"), "font": {"size": 14}, "showarrow": False}
+    below = {"x": 0.5, "y": 0, "xref": "paper", "yref": "paper", "yanchor": "top", "yshift": -38}
+    return _grid(
+        traces,
+        COLUMNS,
+        lines,
+        {"l": 8, "r": 8, "t": 44, "b": 60},
         showlegend=True,
         legend={"orientation": "h", "x": 0, "y": 1, "yanchor": "bottom", "itemsizing": "constant"},
+        annotations=[title | below],
     )
-    _colour_bar(figure, shades, count, _("mini-batch") if colour_by == "batch" else _("row"))
-    return figure
 
 
 def windows_height(batch_size: int) -> int:
@@ -161,7 +173,7 @@ def windows_figure(X: Indices, Y: Indices, vocabulary: Vocabulary, translate: Tr
     kinds = np.zeros((B, 2 * T + 1))  # one column is left free between the two
     kinds[:, :T] = np.arange(T) + 1
     kinds[:, T + 1 :] = np.arange(T) + 2
-    figure = go.Figure(_cells(kinds / (T + 1), _steps((_NOTHING, *shades)), hover=None))
+    traces = [_cells(kinds / (T + 1), _steps((_NOTHING, *shades)))]
     inputs, targets = (_characters(ids.T.ravel(), vocabulary) for ids in (X, Y))
     data = np.stack([row + 1, t + 1, X.T.ravel(), Y.T.ravel(), inputs, targets], axis=1)
     hover = "<br>".join(
@@ -175,21 +187,20 @@ def windows_figure(X: Indices, Y: Indices, vocabulary: Vocabulary, translate: Tr
         inks = _inks(shades)[t + (name == "Y")]
         for ink in (_DARK, _LIGHT):
             at = inks == ink
-            _signs(figure, (t + offset)[at], row[at], list(signs[at]), ink, data=data[at], hover=hover)
-        figure.add_annotation(
-            x=offset - 0.5, y=1, yref="paper", text=f"<b>{name}</b>", showarrow=False, xanchor="left", yanchor="bottom"
-        )
-    _layout(figure, 2 * T + 1, B, margin={"l": 40, "r": 8, "t": 30, "b": 44}, partner=T + 1)
-    ticks = [*range(1, T + 1)]
-    _time_axis(figure, [*range(T), *range(T + 1, 2 * T + 1)], ticks * 2, _("time step t"), every=1 + (T - 1) // 5)
-    every = 1 + (B - 1) // 16
-    figure.update_yaxes(
-        visible=True,
-        tickvals=[*range(0, B, every)],
-        ticktext=[str(i + 1) for i in range(0, B, every)],
-        title={"text": _("row")},
+            traces.append(_signs((t + offset)[at], row[at], list(signs[at]), ink, data=data[at], hover=hover))
+    above = {"y": 1, "yref": "paper", "showarrow": False, "xanchor": "left", "yanchor": "bottom"}
+    steps = [*range(1, T + 1)]
+    shown = [*range(0, B, 1 + (B - 1) // 16)]
+    return _grid(
+        traces,
+        2 * T + 1,
+        B,
+        {"l": 40, "r": 8, "t": 30, "b": 44},
+        partner=T + 1,
+        xaxis=_time_axis([*range(T), *range(T + 1, 2 * T + 1)], steps * 2, 10, _("time step t")),
+        yaxis={"tickvals": shown, "ticktext": [str(i + 1) for i in shown], "title": {"text": _("row")}},
+        annotations=[{"text": f"<b>{name}</b>", "x": x - 0.5} | above for name, x in (("X", 0), ("Y", T + 1))],
     )
-    return figure
 
 
 def _characters(ids: Indices, vocabulary: Vocabulary) -> NDArray[np.object_]:
@@ -223,13 +234,13 @@ def _inks(shades: list[str]) -> NDArray[np.str_]:
     return np.where(linear @ np.array([0.2126, 0.7152, 0.0722]) > 0.18, _DARK, _LIGHT)
 
 
-def _cells(z: NDArray[np.float64], scale: list[tuple[float, str]], hover: list[list[str]] | None) -> go.Heatmap:
+def _cells(z: NDArray[np.float64], scale: list[tuple[float, str]], hover: list[list[str]] | None = None) -> Drawn:
     told = {"hoverinfo": "skip"} if hover is None else {"text": hover, "hovertemplate": "%{text}<extra></extra>"}
-    return go.Heatmap(z=z, zmin=0, zmax=1, colorscale=scale, showscale=False, xgap=1, ygap=1, **told)
+    colours = {"zmin": 0, "zmax": 1, "colorscale": scale, "showscale": False}
+    return {"type": "heatmap", "z": z, "xgap": 1, "ygap": 1, **colours, **told}
 
 
 def _signs(
-    figure: go.Figure,
     x: Indices,
     y: Indices,
     signs: list[str],
@@ -238,36 +249,42 @@ def _signs(
     data: NDArray[Any] | None = None,
     hover: str = "",
     share: float = 0.62,
-) -> None:
+) -> Drawn:
     """Characters in cells; without a colour they take the page's."""
     font = _mono(13) | ({} if colour is None else {"color": colour})
     told = {"hovertemplate": hover + "<extra></extra>", "customdata": data} if hover else {"hoverinfo": "skip"}
-    figure.add_scatter(
-        x=x, y=y, text=signs, mode="text", textfont=font, showlegend=False, meta={"share": share}, **told
-    )
+    places = {"x": x, "y": y, "text": signs, "mode": "text", "textfont": font}
+    return {"type": "scatter", **places, "showlegend": False, "meta": {"share": share}, **told}
 
 
-def _unread(figure: go.Figure, signs: Any, chosen: NDArray[np.bool_], symbol: str, name: str, where: str) -> None:
+def _marks(x: Any, y: Any, symbol: str, size: int, colour: str, line: dict[str, Any], **more: Any) -> Drawn:
+    marker = {"symbol": symbol, "size": size, "color": colour, "line": line}
+    return {"type": "scatter", "x": x, "y": y, "mode": "markers", "marker": marker, **more}
+
+
+def _unread(signs: Any, chosen: NDArray[np.bool_], symbol: str, name: str, where: str) -> list[Drawn]:
     """Characters that are no input of this epoch, struck through by a symbol."""
     at = np.flatnonzero(chosen)
     if not len(at):
-        return
+        return []
     x, y = _place(at)
-    _signs(figure, x, y, list(signs[at]), None)
-    figure.add_scatter(
-        x=x,
-        y=y,
-        mode="markers",
-        marker={"symbol": symbol, "size": 16, "color": "#808890", "line": {"width": 1.6, "color": "#808890"}},
+    struck = _marks(
+        x,
+        y,
+        symbol,
+        16,
+        COLOURS["reference"],
+        {"width": 1.6, "color": COLOURS["reference"]},
         name=f"{name}: {len(at):,}",
         text=list(signs[at]),
         customdata=(at + 1)[:, None],
         hovertemplate="%{text}<br>" + where + "<br>" + name + "<extra></extra>",
         meta={"share": 0.7},
     )
+    return [_signs(x, y, list(signs[at]), None), struck]
 
 
-def _outline(figure: go.Figure, coverage: Coverage, batch: int, name: str) -> None:
+def _outline(coverage: Coverage, batch: int, name: str) -> list[Drawn]:
     """A frame around each window of a mini-batch; a white line in a dark one, to be seen on every colour."""
     x: list[float | None] = []
     y: list[float | None] = []
@@ -277,20 +294,12 @@ def _outline(figure: go.Figure, coverage: Coverage, batch: int, name: str) -> No
         left, right, line = piece[0] % COLUMNS - 0.5, piece[-1] % COLUMNS + 0.5, piece[0] // COLUMNS
         x += [left, right, right, left, left, None]
         y += [line - 0.5, line - 0.5, line + 0.5, line + 0.5, line - 0.5, None]
-    for colour, width in ((_DARK, 5.0), (_LIGHT, 2.0)):
-        figure.add_scatter(
-            x=x,
-            y=y,
-            mode="lines",
-            line={"color": colour, "width": width},
-            hoverinfo="skip",
-            showlegend=False,
-        )
-    marker = {"symbol": "square", "size": 12, "color": _LIGHT, "line": {"width": 1.5, "color": _DARK}}
-    figure.add_scatter(x=[None], y=[None], mode="markers", marker=marker, hoverinfo="skip", name=name)
+    path = {"type": "scatter", "x": x, "y": y, "mode": "lines", "hoverinfo": "skip", "showlegend": False}
+    lines = [path | {"line": {"color": colour, "width": width}} for colour, width in ((_DARK, 5), (_LIGHT, 2))]
+    return [*lines, _marks([None], [None], "square", 12, _LIGHT, _EDGE, hoverinfo="skip", name=name)]
 
 
-def _states(figure: go.Figure, coverage: Coverage, carried: bool, _: Translate) -> None:
+def _states(coverage: Coverage, carried: bool, _: Translate) -> list[Drawn]:
     """At the first character of every window: is its state carried over, or fresh?"""
     first = np.flatnonzero(coverage.step == 0)
     continued = (coverage.batch[first] > 0) & carried
@@ -303,73 +312,69 @@ def _states(figure: go.Figure, coverage: Coverage, carried: bool, _: Translate) 
             _("row {i}: mini-batch {before} ends, mini-batch {k} begins; the state is carried over"),
         ),
     )
+    traces = []
     for chosen, symbol, name, sentence in kinds:
         at = first[chosen]
-        if not len(at):
-            continue
         x, y = _place(at)
-        figure.add_scatter(
-            x=x - 0.5,
-            y=y,
-            mode="markers",
-            marker={"symbol": symbol, "size": 10, "color": _LIGHT, "line": {"width": 1.5, "color": _DARK}},
-            name=name,
-            customdata=np.stack([coverage.row[at] + 1, coverage.batch[at] + 1, coverage.batch[at]], axis=1),
-            hovertemplate=sentence.format(i="%{customdata[0]}", k="%{customdata[1]}", before="%{customdata[2]}")
+        told = {
+            "customdata": np.stack([coverage.row[at] + 1, coverage.batch[at] + 1, coverage.batch[at]], axis=1),
+            "hovertemplate": sentence.format(i="%{customdata[0]}", k="%{customdata[1]}", before="%{customdata[2]}")
             + "<extra></extra>",
-            meta={"share": 0.42},
-        )
+        }
+        if len(at):
+            traces.append(_marks(x - 0.5, y, symbol, 10, _LIGHT, _EDGE, name=name, meta={"share": 0.42}, **told))
+    return traces
 
 
-def _colour_bar(figure: go.Figure, shades: list[str], count: int, name: str) -> None:
+def _colour_bar(shades: list[str], count: int) -> Drawn:
     """Which colour is which number: a bar below the text."""
-    every = 1 + (count - 1) // 10
-    figure.add_scatter(
-        x=[None],
-        y=[None],
-        mode="markers",
-        showlegend=False,
-        hoverinfo="skip",
-        marker={
-            "color": [1],
-            "cmin": 0.5,
-            "cmax": count + 0.5,
-            "colorscale": [((n + side) / len(shades), shade) for n, shade in enumerate(shades) for side in (0, 1)],
-            "showscale": True,
-            "colorbar": {
-                "orientation": "h",
-                "thickness": 10,
-                "outlinewidth": 0,
-                "y": 0,
-                "yanchor": "top",
-                "len": 1,
-                "tickvals": [*range(1, count + 1, every)],
-                "title": {"text": name, "side": "bottom"},
-            },
-        },
-    )
+    place = {"orientation": "h", "thickness": 10, "outlinewidth": 0, "y": 0, "yanchor": "top", "len": 1}
+    marker = {
+        "color": [1],
+        "cmin": 0.5,
+        "cmax": count + 0.5,
+        "colorscale": [((n + side) / len(shades), shade) for n, shade in enumerate(shades) for side in (0, 1)],
+        "showscale": True,
+        "colorbar": {**place, "tickvals": [*range(1, count + 1, 1 + (count - 1) // 10)]},
+    }
+    unseen = {"x": [None], "y": [None], "mode": "markers", "showlegend": False, "hoverinfo": "skip"}
+    return {"type": "scatter", **unseen, "marker": marker}
 
 
-def _time_axis(figure: go.Figure, at: list[int], steps: list[int], title: str, every: int | None = None) -> None:
-    """Time steps below the columns, as many as can be read."""
-    every = every or 1 + (len(steps) - 1) // 12
+def _time_axis(at: Sequence[int], steps: Sequence[int], most: int, title: str) -> dict[str, Any]:
+    """Time steps below the columns, some `most` of them."""
+    every = 1 + (len(steps) - 1) // most
     shown = [(x, str(t)) for x, t in zip(at, steps, strict=True) if (t - 1) % every == 0]
-    figure.update_xaxes(
-        visible=True,
-        tickvals=[x for x, _t in shown],
-        ticktext=[t for _x, t in shown],
-        tickangle=0,
-        title={"text": title},
-    )
+    return {
+        "tickvals": [x for x, _t in shown],
+        "ticktext": [t for _x, t in shown],
+        "tickangle": 0,
+        "title": {"text": title},
+    }
 
 
-def _layout(figure: go.Figure, columns: int, rows: int, margin: dict[str, int], partner: int = 0) -> None:
-    axis = {"visible": False, "showgrid": False, "zeroline": False, "ticks": ""}
-    figure.update_layout(
-        margin=margin,
-        hovermode="closest",
-        showlegend=False,
-        xaxis={**axis, "range": [-0.5, columns - 0.5]},
-        yaxis={**axis, "range": [rows - 0.5, -0.5]},
-        meta={"columns": columns, "rows": rows, "partner": partner},
+def _grid(
+    traces: list[Drawn],
+    columns: int,
+    rows: int,
+    margin: dict[str, int],
+    *,
+    partner: int = 0,
+    xaxis: dict[str, Any] | None = None,
+    yaxis: dict[str, Any] | None = None,
+    **layout: Any,
+) -> go.Figure:
+    """A figure of so many cells, with the axes that it is given."""
+    plain = {"showgrid": False, "zeroline": False, "ticks": ""}
+    return go.Figure(
+        traces,
+        {
+            "margin": margin,
+            "hovermode": "closest",
+            "showlegend": False,
+            "xaxis": {**plain, "visible": xaxis is not None, "range": [-0.6, columns - 0.4], **(xaxis or {})},
+            "yaxis": {**plain, "visible": yaxis is not None, "range": [rows - 0.4, -0.6], **(yaxis or {})},
+            "meta": {"columns": columns, "rows": rows, "partner": partner},
+            **layout,
+        },
     )

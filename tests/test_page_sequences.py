@@ -101,12 +101,26 @@ def test_a_text_that_is_no_text_is_told(typed: str, message: str) -> None:
     assert not is_shown(app, "vectors")
 
 
+def test_our_text_follows_the_language_and_a_typed_one_stays() -> None:
+    """Until a visitor types, the text is the lesson's, in the address as it is; what was typed is kept."""
+    app = open_page()
+    assert app.query_params["typed"] == lesson_part("sequences", "en", "text")
+    app.session_state["lang"] = "zh"
+    app.run()
+    assert app.text_area(key="typed").value == lesson_part("sequences", "zh", "text")
+    app.text_area(key="typed").set_value("ab").run()
+    app.session_state["lang"] = "en"
+    app.run()
+    assert app.text_area(key="typed").value == app.query_params["typed"] == "ab"
+
+
 def test_a_long_text_is_cut_and_says_so() -> None:
     """As many characters as stand side by side."""
     app = open_page()
     app.text_area(key="typed").set_value("the cat sat. " * 20).run()
     assert f"The first {MAX_TYPED} of 260 characters" in app.caption[0].value
     assert figure(app, "vectors")["layout"]["meta"]["columns"] == MAX_TYPED
+    assert "The first 60 of" in open_page(typed="ab" * 5000).caption[0].value
 
 
 def test_markup_in_a_text_stays_text() -> None:

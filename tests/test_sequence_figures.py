@@ -271,6 +271,7 @@ def texts_of(figure: go.Figure) -> list[str]:
     """What a reader sees of each figure beside the characters themselves."""
     values = json.loads(figure.to_json())
     found = [axis["title"]["text"] for name, axis in values["layout"].items() if "axis" in name and "title" in axis]
+    found += [note["text"] for note in values["layout"].get("annotations", []) if not note["text"].startswith("<b>")]
     for trace in values["data"]:
         found += [trace["name"]] if trace.get("name") else []
         found += [trace["hovertemplate"]] if len(trace.get("hovertemplate", "")) > len("%{text}<extra></extra>") else []

@@ -192,6 +192,16 @@ def as_text(text: str) -> str:
     return "".join("\\" + c if c in r"\`*_{}[]()<>#+-.!|~$:" else c for c in text)
 
 
+def offer(key: str, ours: str) -> None:
+    """Before a box for text: the address's text or ours, which may change until the visitor types another."""
+    offered = f"{key}-offered"
+    if key not in st.session_state:
+        st.session_state[key] = st.query_params.get(key, ours)
+    elif st.session_state[key] == st.session_state.get(offered):
+        st.session_state[key] = ours
+    st.session_state[offered] = ours
+
+
 def pick(
     row: Any, label: str, options: Sequence[str], key: str, show: Callable[[str], str], default: str | None = None
 ) -> Any:

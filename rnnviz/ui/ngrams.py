@@ -22,7 +22,7 @@ from rnnviz.ngram_figures import (
     term_name,
 )
 from rnnviz.text import Corpus
-from rnnviz.ui.frame import Frame, keep_in_address, pick, show_error
+from rnnviz.ui.frame import Frame, keep_in_address, offer, pick, show_error
 from rnnviz.ui.parts import picture, stepper
 
 SENTENCES = {  # none of them stands in its corpus
@@ -71,12 +71,7 @@ def _written(training: str, prefix: str, dice: int) -> list[str]:
 
 def sentence_box(frame: Frame, corpus: Corpus) -> str:
     """The sentence in the box and in the address: one of ours for each corpus, until the visitor types another."""
-    ours = SENTENCES.get(corpus.name, corpus.training[:20])
-    if "sentence" not in st.session_state:
-        st.session_state["sentence"] = st.query_params.get("sentence", ours)
-    elif st.session_state["sentence"] == st.session_state.get("offered"):
-        st.session_state["sentence"] = ours
-    st.session_state["offered"] = ours
+    offer("sentence", SENTENCES.get(corpus.name, corpus.training[:20]))
     text = str(st.text_input(frame.translate("Your sentence"), key="sentence", persist_state="session"))
     st.query_params["sentence"] = text
     return text.replace("\n", " ")

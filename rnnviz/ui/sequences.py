@@ -22,11 +22,12 @@ from rnnviz.sequence_figures import (
 )
 from rnnviz.text import UNKNOWN, Corpus, clean, split
 from rnnviz.ui.forms import choose_text, chosen_corpus
-from rnnviz.ui.frame import Frame, pick, show_error
+from rnnviz.ui.frame import Frame, offer, pick, show_error
 from rnnviz.ui.labels import setting_labels, setting_names
 from rnnviz.ui.parts import picture, walk
 
 MAX_TYPED = 60  # characters that stand side by side
+MAX_PASTED = 1000  # and that an address can hold
 _BOUND: dict[str, Any] = {"bind": "query-params", "persist_state": "session"}
 
 
@@ -34,7 +35,9 @@ def show_vectors(frame: Frame, example: str) -> None:
     """A typed text, cleaned, numbered and turned into one-hot vectors."""
     _ = frame.translate
     left, right = st.columns(2)
-    typed = left.text_area(_("Your text"), example, key="typed", height=110, max_chars=1000, **_BOUND) or ""
+    offer("typed", example)
+    typed = str(left.text_area(_("Your text"), key="typed", height=110, max_chars=MAX_PASTED, persist_state="session"))
+    st.query_params["typed"] = typed
     other = right.text_input(
         _("Encode another text with its vocabulary"), key="other", placeholder=_("Empty: the text itself"), **_BOUND
     )
@@ -102,7 +105,7 @@ def show_batches(frame: Frame) -> None:
     colour_by = pick(row, _("Colour by"), tuple(colours), "colour", colours.__getitem__)
     text = choose_text(frame, row, "lyrics-zh" if frame.language == "zh" else "tales-en", named=True)
     labels = setting_labels(_)
-    row = st.container(horizontal=True, gap="medium")
+    row = st.container(horizontal=True, gap="small")
     length = _number(row, _("Characters"), "chars", 20, 2000, 300)
     batch_size = _number(row, f"{labels['batch_size']} B", "rows", 1, 32, 4)
     num_steps = _number(row, f"{labels['num_steps']} T", "steps", 1, 50, 8)
@@ -131,7 +134,7 @@ def show_batches(frame: Frame) -> None:
 
 
 def _number(place: Any, label: str, key: str, low: int, high: int, start: int, disabled: bool = False) -> int:
-    return int(place.number_input(label, low, high, start, key=key, width=150, disabled=disabled, **_BOUND))
+    return int(place.number_input(label, low, high, start, key=key, width=140, disabled=disabled, **_BOUND))
 
 
 def _sampling_names(_: Translate) -> dict[str, str]:
