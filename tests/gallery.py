@@ -38,7 +38,7 @@ def settle(page: Page) -> None:
     page.get_by_role("heading", level=1).wait_for(timeout=60_000)
     page.wait_for_function(
         """() => !document.querySelector('[data-testid=stStatusWidget], [data-testid=stSkeleton]') &&
-          [...document.querySelectorAll('.live-chart')].every((chart) => chart.querySelector('.plot-container'))""",
+          [...document.querySelectorAll('.live-chart[aria-label]')].every((c) => c.querySelector('.plot-container'))""",
         timeout=60_000,
     )
     page.wait_for_timeout(1500)

@@ -99,7 +99,7 @@ def _curves_view(frame: Frame, run: Run, every: float | None) -> None:
     except InputError as error:
         show_error(frame, error)
         return
-    if view and (view.moving != bool(every) or (every and not 0.7 < refresh_seconds() / every < 1.5)):
+    if view and (view.moving != bool(every) or (every and not 0.8 < refresh_seconds() / every < 1.25)):
         st.rerun()  # the buttons above have to change as well, or the pace does
     if view:
         show_progress(frame, run, view, story)
