@@ -589,8 +589,8 @@ def test_a_halted_run_ends_with_its_checkpoint(severed: Engine, script: Script) 
     assert run.status().state == "paused"
     assert severed.view(run.id).moving  # the reports of the task under way are still to come
     task.end(5)
-    assert not severed.view(run.id).moving
     task = script.next()
+    assert not severed.view(run.id).moving
     assert (task.name, task.options["workers"]) == ("pause", ["worker-1"])
     assert not severed._jobs[run.id].ended.is_set()
     task.future.set_result((None, "worker-1"))
