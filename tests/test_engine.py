@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -73,12 +72,6 @@ def _engine(workers: int) -> Iterator[Engine]:
 def engine(home: Path) -> Iterator[Engine]:
     """One worker: runs have to take turns, and a call comes after all that was queued before it."""
     yield from _engine(1)
-
-
-@pytest.fixture(scope="module")
-def pair(home: Path) -> Iterator[Engine]:
-    """Two workers, of which one can be lost."""
-    yield from _engine(2)
 
 
 @pytest.fixture
@@ -333,18 +326,6 @@ def test_another_engine_goes_on_where_this_one_paused(engine: Engine) -> None:
 
 
 # What goes wrong with processes
-
-
-@pytest.mark.slow
-def test_a_run_outlives_its_worker(pair: Engine) -> None:
-    """The worker is killed; another goes on from the last checkpoint, and no report is missing or told twice."""
-    run = submit(pair, LONG)
-    until(lambda: steps(run) > 50)
-    worker = pair._jobs[run.id].worker
-    pid = pair._connection.client.run(os.getpid, workers=[worker])[worker]
-    os.kill(pid, signal.SIGKILL)
-    ended(pair, run, "finished")
-    assert run.reports() == uninterrupted(LONG)
 
 
 def cluster_of(pid: int) -> psutil.Process:

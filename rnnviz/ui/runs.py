@@ -23,7 +23,7 @@ from rnnviz.ui.labels import state_names
 
 EXAMPLE = DATA / "example"
 REFRESH_SECONDS = 0.5
-_SECONDS_A_VIEWER = 0.03  # thirty viewers see about one picture a second, and leave the processor to training
+_SECONDS_A_VIEWER = 0.06  # thirty viewers leave the processor to training and to whoever presses a button
 
 
 def ships(run: Run) -> bool:
@@ -99,7 +99,7 @@ def _curves_view(frame: Frame, run: Run, every: float | None) -> None:
     except InputError as error:
         show_error(frame, error)
         return
-    if view and (view.moving != bool(every) or (every and not 0.8 < refresh_seconds() / every < 1.25)):
+    if view and (view.moving != bool(every) or (every and not 0.6 < refresh_seconds() / every < 1.7)):
         st.rerun()  # the buttons above have to change as well, or the pace does
     if view:
         show_progress(frame, run, view, story)
