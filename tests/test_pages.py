@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
+from threadpoolctl import threadpool_info
 
 from rnnviz import ui
 from rnnviz.config import PRESETS, TrainConfig
@@ -170,6 +171,12 @@ def test_what_was_imported_is_left_out_of_garbage_collections(engine: IdleEngine
     """The first page freezes the objects of all imports, so that a collection need not walk through them."""
     open_app("home")
     assert gc.get_freeze_count() > 10_000
+
+
+def test_the_page_process_leaves_the_other_cores_to_training(engine: IdleEngine) -> None:
+    """A second BLAS thread would spin beside busy workers: ordering the units of a heatmap took ten times as long."""
+    open_app("home")
+    assert {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"} == {1}
 
 
 # What the host decides

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import streamlit as st
+from threadpoolctl import threadpool_limits
 
 from rnnviz.engine import Engine
 from rnnviz.errors import InputError
@@ -124,6 +125,7 @@ def navigation() -> Any:
     if not _navigated:
         gc.collect()
         gc.freeze()  # what was imported stays; collections need not walk through it again
+        threadpool_limits(1, "blas")  # the other cores train; a second thread would only wait for one of them
         _navigated = True
     st.set_page_config("rnnviz", _FAVICON, layout="wide", initial_sidebar_state=230)
     translate = translator(_choose_language())
