@@ -26,7 +26,8 @@ $(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt
 # The browser: one that is there, Debian's package where we are root, Playwright's own elsewhere.
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.browser_setup
-	$(BIN)/python -m pytest -m ""
+	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 0 -m "browser or slow"
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

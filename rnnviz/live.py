@@ -1,7 +1,9 @@
 """Live charts: a Streamlit component around plotly.js that is updated in place.
 
 `st.plotly_chart` builds a chart anew for every change of its data: it blinks, and zoom and hover
-are lost. This component hands each new figure to `Plotly.react`.
+are lost. This component hands each new figure to `Plotly.react`. What it is given is packed once
+for all who watch, and travels as bytes, so that a viewer costs the page's process no more than
+sending them.
 """
 
 from __future__ import annotations
@@ -15,63 +17,93 @@ import numpy as np
 import plotly
 import plotly.graph_objects as go
 import streamlit as st
+from numpy.typing import NDArray
 from plotly.offline import get_plotlyjs
 
-_SCRIPT = Path(__file__).resolve().parent / "static" / "live_chart.js"
-_HTML = '<div class="live-chart" role="img" style="width: 100%"></div>'
+from rnnviz.figures import Figure
+
+_STATIC = Path(__file__).resolve().parent / "static"
 _PLOTLY = f"plotly-{plotly.__version__}.min.js"
+_HTML = f'<div class="live-charts" data-plotly="app/static/{_PLOTLY}"></div>'
 _STEPS = 65535
 
 
 @st.cache_resource
 def _component() -> Any:
     """The component, registered once a server, and plotly.js put where the server hands out files."""
-    folder = _SCRIPT.parents[2] / "static"  # beside app.py, where Streamlit looks
+    folder = _STATIC.parents[1] / "static"  # beside app.py, where Streamlit looks
     if not (folder / _PLOTLY).exists():
         folder.mkdir(exist_ok=True)
         (folder / _PLOTLY).write_text(get_plotlyjs(), encoding="utf-8")
     return st.components.v2.component(
-        "rnnviz_live_chart", html=_HTML, js=_SCRIPT.read_text(encoding="utf-8"), isolate_styles=False
+        "rnnviz_live_charts",
+        html=_HTML,
+        css=(_STATIC / "live_charts.css").read_text(encoding="utf-8"),
+        js=(_STATIC / "live_charts.js").read_text(encoding="utf-8"),
+        isolate_styles=False,
     )
 
 
 def preload() -> None:
     """Have the browser fetch and compile plotly.js while the page above the first chart is still on its way."""
-    _component()(data={"figure": "", "plotly": f"app/static/{_PLOTLY}"}, key="plotly")
+    live_charts(key="plotly")
 
 
-def pack(figure: go.Figure) -> str:
-    """A figure as JSON, with each heatmap's values in 16-bit steps between its zmin and zmax.
+def pack(
+    figure: go.Figure | Figure, *, name: str, description: str, height: int, title: str = "", revision: str = ""
+) -> bytes:
+    """A chart as JSON: a figure, and what is said about it.
 
-    A heatmap with cells that have no value travels as it is.
+    `description` says in words what the chart shows, for those who do not see it. `height` is in
+    pixels. Zoom is kept for as long as `revision` is the same; pictures are saved under `name`.
+    Each heatmap's values travel in 16-bit steps between its zmin and zmax, except where cells
+    have no value.
     """
+    traces, layout = _parts(figure) if isinstance(figure, go.Figure) else (figure["data"], figure["layout"])
+    chart = {
+        "name": name,
+        "title": title,
+        "description": description,
+        "revision": revision,
+        "height": height,
+        "data": [{**trace, "z": _steps(trace)} if _packable(trace) else trace for trace in traces],
+        "layout": layout,
+    }
+    return json.dumps(chart, default=_numbers).encode()
+
+
+def _parts(figure: go.Figure) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """The traces, heatmaps' values as arrays, and the layout without the template, which the page replaces."""
     values = json.loads(figure.to_json())
     for trace, original in zip(values["data"], figure.data, strict=True):
         if original.type == "heatmap" and np.isfinite(original.z).all():
-            low, high = float(original.zmin), float(original.zmax)
-            share = (np.asarray(original.z, dtype=np.float64) - low) / (high - low)
-            steps = np.round(share.clip(0, 1) * _STEPS).astype("<u2")
-            data = base64.b64encode(steps.tobytes()).decode("ascii")
-            trace["z"] = {"packed": {"data": data, "shape": steps.shape, "low": low, "high": high}}
+            trace["z"] = np.asarray(original.z)
     values["layout"].pop("template", None)
-    return json.dumps(values)
+    return values["data"], values["layout"]
 
 
-def live_chart(packed: str, *, key: str, description: str, revision: str, height: int) -> None:
-    """Show a figure that `pack` made, or update the one that stands under this key.
+def live_charts(*packed: bytes, key: str) -> None:
+    """Show charts that `pack` made, side by side where there is room, or update those that stand under this key."""
+    _component()(data=b"[" + b",".join(packed) + b"]", key=key, height="content")
 
-    `description` says in words what the chart shows, for those who do not see it. Zoom is kept
-    for as long as `revision` is the same. `height` is in pixels.
-    """
-    _component()(
-        data={
-            "figure": packed,
-            "plotly": f"app/static/{_PLOTLY}",
-            "description": description,
-            "name": key,
-            "revision": revision,
-            "height": height,
-        },
-        key=key,
-        height="content",
-    )
+
+def _packable(trace: dict[str, Any]) -> bool:
+    z = trace.get("z")
+    return isinstance(z, np.ndarray) and bool(np.isfinite(z).all())
+
+
+def _steps(trace: dict[str, Any]) -> dict[str, Any]:
+    low, high = float(trace["zmin"]), float(trace["zmax"])
+    share = (np.asarray(trace["z"], dtype=np.float64) - low) / (high - low)
+    steps = np.round(share.clip(0, 1) * _STEPS).astype("<u2")
+    return {"packed": {"data": _base64(steps), "shape": steps.shape, "low": low, "high": high}}
+
+
+def _numbers(values: NDArray[Any]) -> dict[str, str]:
+    """An array as plotly.js reads it, in single precision."""
+    shape = {"shape": ", ".join(map(str, values.shape))} if values.ndim > 1 else {}
+    return {"dtype": "f4", "bdata": _base64(values.astype("<f4")), **shape}
+
+
+def _base64(values: NDArray[Any]) -> str:
+    return base64.b64encode(values.tobytes()).decode("ascii")

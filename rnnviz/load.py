@@ -51,7 +51,7 @@ class Session:
     def __init__(self, port: int) -> None:
         self.port = port
         self.widgets: dict[str, str] = {}  # their ids by their keys
-        self.described: dict[str, str] = {}  # what the newest chart under each key shows, in words
+        self.described: dict[str, str] = {}  # what the newest chart of each name shows, in words
         self.updates = 0
         self.address = ""
         self._socket: ClientConnection | None = None
@@ -149,9 +149,9 @@ class Session:
         key = part.id.rsplit("-", 1)[-1]
         self.widgets[key] = part.id
         self._fragments[part.id] = delta.fragment_id
-        if kind == "bidi_component" and part.json:
-            self.described[key] = json.loads(part.json).get("description", "")
-        return bool(key == "perplexity")
+        if kind == "bidi_component" and part.bytes:
+            self.described |= {chart["name"]: chart["description"] for chart in json.loads(part.bytes)}
+        return bool(key == "curves")
 
     def _stop(self, fragment: str) -> None:
         if fragment in self._timers:

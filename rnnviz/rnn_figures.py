@@ -24,7 +24,7 @@ def state_limit(trace: Trace) -> float:
 
 def state_figure(trace: Trace, t: int, order: Order, translate: Translate = str) -> go.Figure:
     """The hidden state as a heatmap, units down and characters across, with a frame around step t."""
-    figure = gates_figure(trace, "H", order=order, translate=translate)
+    figure = go.Figure(gates_figure(trace, "H", order=order, translate=translate))
     limit = state_limit(trace)
     figure.data[0].update(zmin=-limit, zmax=limit)
     h = trace.signal("H").shape[1]

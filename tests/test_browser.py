@@ -121,7 +121,7 @@ def visit(browser: Browser, page: str = "train", **options: Any) -> Iterator[Pag
 
 
 def chart(page: Page, key: str) -> Locator:
-    return page.locator(f".st-key-{key} .live-chart")
+    return page.locator(f".live-chart[data-name={key}]")
 
 
 def drawn(page: Page, key: str) -> int:
@@ -146,7 +146,7 @@ def train(page: Page, name: str = "Train") -> None:
 def curve(page: Page, key: str, name: str) -> list[float]:
     """The values of one line as the browser has drawn them."""
     script = """([key, name]) => {
-      const plot = document.querySelector(`.st-key-${key} .live-chart`);
+      const plot = document.querySelector(`.live-chart[data-name=${key}]`);
       const line = (plot?._fullData ?? []).find((trace) => trace.name === name);
       return line ? Array.from(line.y) : [];
     }"""
@@ -155,7 +155,7 @@ def curve(page: Page, key: str, name: str) -> list[float]:
 
 def axis_ranges(page: Page, key: str) -> list[float]:
     script = """(key) => {
-      const layout = document.querySelector(`.st-key-${key} .live-chart`)._fullLayout;
+      const layout = document.querySelector(`.live-chart[data-name=${key}]`)._fullLayout;
       return [...layout.xaxis.range, ...layout.yaxis.range];
     }"""
     return list(page.evaluate(script, key))
@@ -164,7 +164,7 @@ def axis_ranges(page: Page, key: str) -> list[float]:
 def plot_area(page: Page, key: str) -> dict[str, float]:
     """Where a chart's plotting area stands; there is none for the moment in which Plotly draws it anew."""
     script = """(key) => {
-      const area = document.querySelector(`.st-key-${key} .live-chart .nsewdrag`)?.getBoundingClientRect();
+      const area = document.querySelector(`.live-chart[data-name=${key}] .nsewdrag`)?.getBoundingClientRect();
       return area && area.width > 0 ? {x: area.x, y: area.y} : null;
     }"""
     return dict(page.wait_for_function(script, arg=key).json_value())
@@ -246,13 +246,13 @@ def test_zoom_and_hover_survive_updates(page: Page, server: Server) -> None:
     chart(page, "gates").scroll_into_view_if_needed()
     heatmap = plot_area(page, "gates")
     page.mouse.move(heatmap["x"] + 200, heatmap["y"] + 100)
-    expect(page.locator(".st-key-gates .hovertext")).to_contain_text("σ(Xₜ W_xz")
+    expect(page.locator(".live-chart[data-name=gates] .hovertext")).to_contain_text("σ(Xₜ W_xz")
     first = drawn(page, "gates"), drawn(page, "gradient_norm")
     open_looks = 0
     looks = 0
     while (drawn(page, "gates") < first[0] + 3 or drawn(page, "gradient_norm") < first[1] + 3) and looks < 600:
         looks += 1
-        open_looks += page.locator(".st-key-gates .hovertext").count() > 0
+        open_looks += page.locator(".live-chart[data-name=gates] .hovertext").count() > 0
         page.wait_for_timeout(50)
     assert drawn(page, "gates") >= first[0] + 3
     assert open_looks == looks
@@ -455,6 +455,6 @@ def test_charts_take_the_colours_of_the_theme(browser: Browser, server: Server, 
     """In the dark, labels are light, and the other way round."""
     for visitor in visit(browser, color_scheme=scheme):
         open_page(visitor, f"{server.url}/")
-        colour = visitor.evaluate("document.querySelector('.st-key-perplexity .live-chart')._fullLayout.font.color")
+        colour = visitor.evaluate("document.querySelector('.live-chart[data-name=perplexity]')._fullLayout.font.color")
         red = int(re.sub("[^0-9a-fA-F]", "", colour)[:2], 16)
         assert (red > 128) == (scheme == "dark")

@@ -100,7 +100,7 @@ def test_the_three_train_live_and_their_gradients_move(page: Page, server: Serve
 
 def test_a_map_is_computed_with_its_progress(page: Page, server: Server) -> None:  # noqa: F811
     """A seed that does not ship starts empty; trainings are told and appear one by one, diverged ones as crosses."""
-    crosses = "() => document.querySelector('.st-key-learning-map .live-chart')?._fullData?.[1]?.x?.length ?? 0"
+    crosses = "() => document.querySelector('.live-chart[data-name=learning-map]')?._fullData?.[1]?.x?.length ?? 0"
     open_page(page, server, "map", "&seed=2&map=rnn-adam")
     assert page.evaluate(crosses) == 0
     page.get_by_role("button", name="Compute it here").click()
@@ -128,7 +128,7 @@ def test_no_label_lies_on_another_and_nothing_is_cut_off(
                 assert overlaps(visitor, key) == []
             assert visitor.evaluate("document.documentElement.scrollWidth") <= width
             colour = visitor.evaluate(
-                f"document.querySelector('.st-key-{CHARTS[tab][0]} .live-chart')._fullLayout.font.color"
+                f"document.querySelector('.live-chart[data-name={CHARTS[tab][0]}]')._fullLayout.font.color"
             )
             assert (int(re.sub("[^0-9a-fA-F]", "", colour)[:2], 16) > 128) == (scheme == "dark")
             assert len(visitor.screenshot(full_page=True, path=tmp_path / f"{tab}.png")) > 20_000

@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page, expect
 from tests.test_browser import Server, browser, chart, visit, wait_until  # noqa: F401  browser is a fixture
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
-OPACITIES = "() => document.querySelector('.st-key-chain .live-chart')._fullData.map((trace) => trace.opacity)"
+OPACITIES = "() => document.querySelector('.live-chart[data-name=chain]')._fullData.map((trace) => trace.opacity)"
 CHARTS = ("chain", "next", "orders", "growth")
 
 
@@ -34,7 +34,7 @@ def open_page(page: Page, address: str) -> None:
 def bars(page: Page) -> list[float]:
     """The heights of the stacked bars as they are drawn."""
     script = """() => {
-      const plot = document.querySelector('.st-key-chain .live-chart');
+      const plot = document.querySelector('.live-chart[data-name=chain]');
       const bars = (plot?._fullData ?? []).filter((trace) => trace.type === "bar");
       return bars.length ? Array.from(bars[0].y, (_, t) => bars.reduce((sum, bar) => sum + bar.y[t], 0)) : [];
     }"""
@@ -86,7 +86,7 @@ def test_a_cold_deep_link_opens_and_typing_stepping_and_lighting_change_the_pict
         page.wait_for_url(re.compile("lit=2"))
         wait_until(lambda page=page: page.evaluate(OPACITIES)[:4] == [0.3, 0.3, 1, 0.3])
         chart(page, "chain").locator(".points path").nth(17).hover(force=True)
-        expect(page.locator(".st-key-chain .hovertext")).to_contain_text("P(xₜ | …) =")
+        expect(page.locator(".live-chart[data-name=chain] .hovertext")).to_contain_text("P(xₜ | …) =")
 
 
 def test_the_sentence_survives_another_page_and_language(browser: Browser, server: Server) -> None:  # noqa: F811
@@ -124,7 +124,7 @@ def test_no_label_lies_on_another_and_nothing_is_cut_off(
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         for key in CHARTS:
             assert overlaps(page, key, ".xtick text, .ytick text, .y2tick text, .annotation-text, .legendtext") == []
-        colour = page.evaluate("document.querySelector('.st-key-chain .live-chart')._fullLayout.font.color")
+        colour = page.evaluate("document.querySelector('.live-chart[data-name=chain]')._fullLayout.font.color")
         assert (int(re.sub("[^0-9a-fA-F]", "", colour)[:2], 16) > 128) == (scheme == "dark")
         right = "e => e.getBoundingClientRect().right"
         equation = page.locator(".katex-display .base").last

@@ -176,7 +176,11 @@ def test_it_looks_right(
 
 def fits(page: Page, width: int) -> bool:
     """Whether nothing is wider than the window, and no two labels of a kind lie on each other."""
-    kinds = (".linked-equation .name:not(.row)", ".linked-equation .lines button", ".st-key-state .xtick text")
+    kinds = (
+        ".linked-equation .name:not(.row)",
+        ".linked-equation .lines button",
+        ".live-chart[data-name=state] .xtick text",
+    )
     script = "(all) => Math.max(...all.map((p) => p.scrollWidth - p.clientWidth))"
     return (
         int(page.evaluate("document.documentElement.scrollWidth")) <= width

@@ -33,7 +33,7 @@ def open_page(page: Page, address: str, *keys: str) -> None:
 def rows(page: Page, key: str) -> list[str]:
     """The characters of a grid as the browser has drawn them, line by line."""
     script = """(key) => {
-      const plot = document.querySelector(`.st-key-${key} .live-chart`);
+      const plot = document.querySelector(`.live-chart[data-name=${key}]`);
       const at = [];
       for (const trace of plot?._fullData ?? [])
         if (trace.mode === "text") Array.from(trace.x, (x, i) => at.push([trace.y[i], x, trace.text[i]]));
@@ -72,7 +72,7 @@ def windows(text: str, begin: Any, T: int) -> list[str]:
 def point_at(page: Page, key: str, column: int, row: int) -> None:
     """Move the pointer to a cell of a grid, in from outside it."""
     script = """([key, x, y]) => {
-      const plot = document.querySelector(`.st-key-${key} .live-chart`);
+      const plot = document.querySelector(`.live-chart[data-name=${key}]`);
       plot.scrollIntoView({ block: "center" });
       const area = plot.querySelector(".nsewdrag").getBoundingClientRect();
       const { xaxis, yaxis } = plot._fullLayout;
@@ -175,7 +175,7 @@ def test_a_phone_shows_one_column_in_the_colours_of_the_theme(
                 assert overlaps(phone, key) == []
                 cell, sign = phone.evaluate(
                     """(key) => {
-                      const plot = document.querySelector(`.st-key-${key} .live-chart`);
+                      const plot = document.querySelector(`.live-chart[data-name=${key}]`);
                       const { xaxis } = plot._fullLayout;
                       const widths = [...plot.querySelectorAll(".textpoint text")].map((t) => t.getBBox().width);
                       return [xaxis.l2p(1) - xaxis.l2p(0), Math.max(...widths)];
@@ -183,5 +183,7 @@ def test_a_phone_shows_one_column_in_the_colours_of_the_theme(
                     key,
                 )
                 assert sign <= cell
-                colour = phone.evaluate(f"document.querySelector('.st-key-{key} .live-chart')._fullLayout.font.color")
+                colour = phone.evaluate(
+                    f"document.querySelector('.live-chart[data-name={key}]')._fullLayout.font.color"
+                )
                 assert (int(re.sub("[^0-9a-fA-F]", "", colour)[:2], 16) > 128) == (scheme == "dark")

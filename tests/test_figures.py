@@ -16,18 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from rnnviz.figures import (
-    COLOURS,
-    MAX_POINTS,
-    Order,
-    decimate,
-    gates_figure,
-    gates_page,
-    gradient_norm_figure,
-    perplexity_figure,
-    unit_order,
-    visible,
-)
+from rnnviz import figures
+from rnnviz.figures import COLOURS, MAX_POINTS, Order, decimate, gates_page, unit_order, visible
 from rnnviz.i18n import translator
 from rnnviz.live import pack
 from rnnviz.recording import Trace
@@ -39,6 +29,19 @@ PERPLEXITIES = [30.0, 12.5, 55.0, 3.25]
 HELD_OUT = [31.0, 20.0, 18.5, 24.0]
 TEXT = "a b\na\t分 b"
 rng = np.random.default_rng(0)
+
+
+def perplexity_figure(*arguments: Any) -> go.Figure:
+    """As Plotly's classes take it, which raise ValueError for what Plotly would not draw."""
+    return go.Figure(figures.perplexity_figure(*arguments))
+
+
+def gradient_norm_figure(*arguments: Any) -> go.Figure:
+    return go.Figure(figures.gradient_norm_figure(*arguments))
+
+
+def gates_figure(*arguments: Any, **options: Any) -> go.Figure:
+    return go.Figure(figures.gates_figure(*arguments, **options))
 
 
 def epochs(held_out: list[float] | None = HELD_OUT) -> list[EpochReport]:
@@ -365,8 +368,13 @@ def test_measurements_keep_their_colours() -> None:
 # Packing for the live chart
 
 
+def packed(figure: Any) -> dict[str, Any]:
+    """A figure as the browser gets it."""
+    return dict(json.loads(pack(figure, name="chart", description="", height=300)))
+
+
 def unpacked(packed: dict[str, Any]) -> NDArray[np.float64]:
-    """What live_chart.js makes of it."""
+    """What live_charts.js makes of it."""
     shares = np.frombuffer(base64.b64decode(packed["data"]), dtype="<u2").reshape(packed["shape"])
     return packed["low"] + shares * ((packed["high"] - packed["low"]) / 65535)
 
@@ -378,7 +386,7 @@ def test_packed_values_come_back_within_a_step(name: str) -> None:
     signal = SIGNALS[name]
     trace.signal(name)[0, :2] = signal.low, signal.high
     figure = gates_figure(trace, name, order="index")
-    values = unpacked(json.loads(pack(figure))["data"][0]["z"]["packed"])
+    values = unpacked(packed(figure)["data"][0]["z"]["packed"])
     assert values.shape == (5, len(TEXT))
     assert np.abs(values - trace.signal(name).T).max() <= (signal.high - signal.low) / 65535
     assert values[0, 0] == signal.low
@@ -390,7 +398,7 @@ def test_values_beyond_the_scale_saturate() -> None:
     trace = make_trace("lstm")
     trace.signal("C")[:, 0] = 7.5
     trace.signal("C")[:, 1] = -7.5
-    values = unpacked(json.loads(pack(gates_figure(trace, "C", order="index")))["data"][0]["z"]["packed"])
+    values = unpacked(packed(gates_figure(trace, "C", order="index"))["data"][0]["z"]["packed"])
     assert values[0] == pytest.approx([2.0] * len(TEXT))
     assert values[1] == pytest.approx([-2.0] * len(TEXT))
 
@@ -398,16 +406,54 @@ def test_values_beyond_the_scale_saturate() -> None:
 def test_packing_leaves_all_else_as_it_is() -> None:
     """Lines, names and axes; only the template, which the page replaces, is left out."""
     for figure in every_figure():
-        packed, plain = json.loads(pack(figure)), json.loads(figure.to_json())
-        assert "template" not in packed["layout"]
+        travelling, plain = packed(figure), json.loads(figure.to_json())
+        assert "template" not in travelling["layout"]
         plain["layout"].pop("template")
-        assert packed["layout"] == plain["layout"]
-        for ours, theirs in zip(packed["data"], plain["data"], strict=True):
+        assert travelling["layout"] == plain["layout"]
+        for ours, theirs in zip(travelling["data"], plain["data"], strict=True):
             assert {k: v for k, v in ours.items() if k != "z"} == {k: v for k, v in theirs.items() if k != "z"}
+
+
+def test_a_plain_figure_travels_as_the_one_that_plotly_checked() -> None:
+    """The figures that move are dictionaries; what arrives is the same, lines in single precision."""
+    for plain in (
+        figures.perplexity_figure(epochs(), V, EPOCHS),
+        figures.gradient_norm_figure(steps(), THETA, STEPS_PER_EPOCH, EPOCHS),
+        figures.gates_figure(make_trace(), "Z"),
+        figures.gates_figure(make_trace(), "H"),
+    ):
+        ours, theirs = packed(plain), packed(go.Figure(plain))
+        assert ours["layout"] == theirs["layout"]
+        for mine, checked in zip(ours["data"], theirs["data"], strict=True):
+            assert mine.keys() == checked.keys()
+            for name, value in mine.items():
+                if name in {"x", "y"}:
+                    np.testing.assert_allclose(numbers(value), numbers(checked[name]), rtol=1e-6)
+                elif name != "colorscale":
+                    assert value == checked[name]
+                else:
+                    assert [tuple(stop) for stop in value] == [tuple(stop) for stop in checked[name]]
+
+
+def numbers(values: Any) -> NDArray[np.float64]:
+    """What plotly.js reads: a list, or an array in base64. The characters of an axis count as nothing."""
+    if isinstance(values, dict):
+        return np.frombuffer(base64.b64decode(values["bdata"]), dtype=values["dtype"]).astype(np.float64)
+    return np.array([value if isinstance(value, float | int) else 0 for value in values], dtype=np.float64)
+
+
+def test_a_diverged_recording_travels_with_its_gaps() -> None:
+    """Cells that are not numbers keep the heatmap from being packed in steps; they arrive as they are."""
+    trace = make_trace()
+    trace.signal("H")[0, 0] = np.nan
+    (heatmap,) = packed(figures.gates_figure(trace, "H", order="index"))["data"]
+    values = numbers(heatmap["z"]).reshape([int(size) for size in heatmap["z"]["shape"].split(",")])
+    np.testing.assert_array_equal(values, trace.signal("H").T)
 
 
 def test_a_packed_heatmap_is_small() -> None:
     """Two bytes a value: 64 units by 48 characters, twice a second, to thirty viewers."""
     values = rng.uniform(0, 1, (48, 64)).astype(np.float32)
     trace = Trace("a" * 48, "gru", "after", "tanh", {"layer1.forward.Z": values})
-    assert len(pack(gates_figure(trace, "Z"))) < 48 * 64 * 2 * 4 / 3 + 6000
+    plain = figures.gates_figure(trace, "Z")
+    assert len(pack(plain, name="gates", description="", height=440)) < 48 * 64 * 2 * 4 / 3 + 6000

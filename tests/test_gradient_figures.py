@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 
 import numpy as np
@@ -22,9 +21,9 @@ from rnnviz.gradient_figures import (
     scale_figure,
 )
 from rnnviz.gradient_study import Norms, geometric_mean
-from rnnviz.live import pack
 from rnnviz.unrolled import Unrolled, unroll
 from rnnviz.unrolled_figures import contributions_figure, product_figure, unrolled_figure
+from tests.test_figures import packed
 
 WORD = "rivers"
 
@@ -134,7 +133,7 @@ def test_a_map_under_way_has_gaps_and_a_border() -> None:
     assert np.isfinite(heat.z).tolist() == [[True, False], [False, False]]
     assert list(zip(crosses.x, crosses.y, strict=True)) == [(1, 0), (0, 1)]
     assert [v for v in edge.x if v is not None] == [0.5, 0.5, -0.5, 0.5]
-    assert json.loads(pack(figure))["data"][0]["z"]["dtype"] == "f8"
+    assert packed(figure)["data"][0]["z"]["dtype"] == "f8"
     whole = map_figure(shipped_map("rnn-sgd"), THETAS, learning_rates("rnn-sgd"), 40)
     assert len(whole.data[1].x) == sum(cell.diverged for cell in shipped_map("rnn-sgd"))
     assert map_figure([], THETAS, learning_rates("rnn-adam"), 40).data[1].x.size == 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from itertools import combinations
@@ -15,7 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rnnviz.i18n import LANGUAGES, quantity, translator
-from rnnviz.live import pack
 from rnnviz.ngram import MAX_ORDER, fit_ngrams
 from rnnviz.ngram_figures import (
     ORDER_COLOURS,
@@ -27,6 +25,7 @@ from rnnviz.ngram_figures import (
     scientific,
     step_equation,
 )
+from tests.test_figures import packed
 from tests.test_signals import PAGES, VISION, contrast, lab, linear_rgb
 
 TEXT = "the cat sat on the mat, the rat sat on the cat. " * 20
@@ -89,7 +88,7 @@ def test_one_character_and_two_hundred_can_be_drawn() -> None:
     for text in ("t", TEXT[:200], "Ω"):
         figure = chain_figure(MODEL.chain(text, 6), V, 0)
         assert len(figure.layout.meta["characters"]) == len(text)
-        json.loads(pack(figure))
+        packed(figure)
 
 
 def test_next_characters_are_the_likeliest_and_the_one_that_came() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,7 +16,7 @@ from rnnviz.gradient_study import geometric_mean
 from rnnviz.runs import Run, Status
 from rnnviz.text import read, split
 from rnnviz.unrolled import unroll
-from tests.test_pages import IdleEngine, engine, open_app  # noqa: F401  engine is a fixture
+from tests.test_pages import IdleEngine, charts, engine, open_app  # noqa: F401  engine is a fixture
 
 pytestmark = [
     pytest.mark.usefixtures("engine"),
@@ -38,15 +37,9 @@ def open_page(language: str = "en", **query: str) -> AppTest:
     return open_app("gradients", language, **query)
 
 
-def data(app: AppTest, key: str) -> dict[str, Any]:
-    """What the live chart of this key was given: its figure as JSON and its description."""
-    (chart,) = (c for c in app.main.get("bidi_component") if c.proto.id.endswith(f"-{key}"))
-    return dict(json.loads(chart.proto.json))
-
-
 def drawn(app: AppTest, key: str, name: str) -> np.ndarray[Any, Any]:
     """The y of one line of a chart."""
-    (trace,) = (t for t in json.loads(data(app, key)["figure"])["data"] if t.get("name") == name)
+    (trace,) = (t for t in charts(app)[key]["data"] if t.get("name") == name)
     y = trace["y"]
     if isinstance(y, dict):
         import base64
@@ -63,8 +56,8 @@ def test_every_question_opens_in_each_language_on_real_numbers(language: str, ti
     assert app.title[0].value == title
     assert not app.error
     for key in CHARTS[tab]:
-        assert json.loads(data(app, key)["figure"])["data"]
-        assert any(character.isdigit() for character in data(app, key)["description"])
+        assert charts(app)[key]["data"]
+        assert any(character.isdigit() for character in charts(app)[key]["description"])
     assert app.query_params.get("tab", "unrolled") == tab
 
 
@@ -73,11 +66,11 @@ def test_stepping_back_goes_on_to_the_first_step() -> None:
     weights, vocabulary = shipped_unrolled()
     u = unroll(weights, vocabulary.encode("rivers"))
     app = open_page()
-    assert "back to step 5" in data(app, "unrolled")["description"]
+    assert "back to step 5" in charts(app)["unrolled"]["description"]
     app.button(key="at-back").click().run()
     assert app.query_params["at"] == "3"
-    assert "back to step 4" in data(app, "unrolled")["description"]
-    assert f"{np.linalg.norm(u.dH[3]):.3g}" in data(app, "unrolled")["description"]
+    assert "back to step 4" in charts(app)["unrolled"]["description"]
+    assert f"{np.linalg.norm(u.dH[3]):.3g}" in charts(app)["unrolled"]["description"]
     assert any(r"dH_{3}" in latex.value for latex in app.latex)
     first = open_page(at="0")
     first.button(key="at-back").click().run()
@@ -101,7 +94,7 @@ def test_another_word_is_read_at_once() -> None:
     app = open_page(at="4")
     app.text_input(key="word").set_value("sea").run()
     assert not app.error
-    assert "over 2 characters" in data(app, "unrolled")["description"]
+    assert "over 2 characters" in charts(app)["unrolled"]["description"]
 
 
 def test_the_lines_are_the_studies_and_the_slider_goes_back_to_the_start() -> None:
@@ -181,7 +174,7 @@ def test_runs_that_are_not_there_are_told(three: str) -> None:
     app = open_page(tab="reach", three=three)
     assert app.error
     assert "](http" not in app.error[0].value
-    assert json.loads(data(app, "reach-rnn")["figure"])["data"]
+    assert charts(app)["reach-rnn"]["data"]
 
 
 def test_runs_of_another_page_are_refused(engine: IdleEngine) -> None:  # noqa: F811
@@ -203,8 +196,8 @@ def test_a_map_is_computed_when_asked(engine: IdleEngine, monkeypatch: pytest.Mo
     monkeypatch.setattr(IdleEngine, "batch", batch, raising=False)
     app = open_page(tab="map", seed="1")
     assert not asked
-    assert "0 of 0 diverged" in data(app, "learning-map")["description"]
+    assert "0 of 0 diverged" in charts(app)["learning-map"]["description"]
     app.button(key="compute").click().run()
     assert asked[-1] == (("map", "rnn-sgd", 1), "gradients.map_cell", 63)
     assert app.query_params["computed"] == "rnn-sgd-1"
-    assert "of 10 diverged" in data(app, "learning-map")["description"]
+    assert "of 10 diverged" in charts(app)["learning-map"]["description"]

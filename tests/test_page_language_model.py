@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from rnnviz.ngram import MAX_ORDER, NgramModel, fit_ngrams
 from rnnviz.ngram_figures import scientific
 from rnnviz.text import CORPORA, read, split
 from rnnviz.ui.ngrams import MAX_SENTENCE, SENTENCES
-from tests.test_pages import engine, open_app  # noqa: F401  engine is a fixture
+from tests.test_pages import charts, engine, open_app  # noqa: F401  engine is a fixture
 
 pytestmark = [
     pytest.mark.usefixtures("engine"),
@@ -26,12 +25,6 @@ pytestmark = [
 
 def open_page(language: str = "en", **query: str) -> AppTest:
     return open_app("language_model", language, **query)
-
-
-def figure(app: AppTest, key: str) -> Any:
-    """What the live chart of this key was given to draw."""
-    (chart,) = (c for c in app.main.get("bidi_component") if c.proto.id.endswith(f"-{key}"))
-    return json.loads(json.loads(chart.proto.json)["figure"])
 
 
 def metrics(app: AppTest) -> list[str]:
@@ -49,7 +42,7 @@ def test_it_opens_in_each_language_on_a_corpus_and_a_sentence(language: str, tit
     """Title, four figures, six texts; corpus and sentence are in the address although nobody chose them."""
     app = open_page(language)
     assert app.title[0].value == title
-    assert [bool(figure(app, key)["data"]) for key in ("chain", "next", "orders", "growth")] == [True] * 4
+    assert [bool(charts(app)[key]["data"]) for key in ("chain", "next", "orders", "growth")] == [True] * 4
     assert app.query_params["corpus"] == corpus
     assert app.query_params["sentence"] == app.text_input(key="sentence").value == SENTENCES[corpus]
     assert sum(code.value.startswith(SENTENCES[corpus]) for code in app.code) == MAX_ORDER
@@ -71,12 +64,12 @@ def test_the_figures_hold_the_models_numbers() -> None:
     app = open_page(corpus="sums", length="3000", n="2", sentence="1+1=2")
     corpus = split(read("sums"), "sums", max_chars=3000)
     model = fit_ngrams(corpus.training)
-    bars = [trace for trace in figure(app, "chain")["data"] if trace["type"] == "bar"]
+    bars = [trace for trace in charts(app)["chain"]["data"] if trace["type"] == "bar"]
     assert [values(bar["y"]) for bar in bars] == pytest.approx(model.chain("1+1=2", 2).terms.T)
-    _uniform, ours, theirs = figure(app, "orders")["data"]
+    _uniform, ours, theirs = charts(app)["orders"]["data"]
     assert values(ours["y"]) == pytest.approx(model.perplexities(corpus.training))
     assert values(theirs["y"]) == pytest.approx(model.perplexities(corpus.held_out))
-    _length, possible, seen = figure(app, "growth")["data"]
+    _length, possible, seen = charts(app)["growth"]["data"]
     assert values(possible["y"]) == pytest.approx(model.counts.possible())
     assert values(seen["y"]) == pytest.approx(model.counts.seen())
 
@@ -92,7 +85,7 @@ def test_order_step_and_lit_term_change_the_picture_and_the_address() -> None:
     """Each control keeps its value in the address, and the equation follows."""
     app = open_page()
     app.segmented_control(key="n").set_value("2").run()
-    assert len([t for t in figure(app, "chain")["data"] if t["type"] == "bar"]) == 3
+    assert len([t for t in charts(app)["chain"]["data"] if t["type"] == "bar"]) == 3
     app.button(key="t-next").click().run()
     assert app.latex[-1].value.count("P(x_{6}") == 1
     app.segmented_control(key="lit").set_value("1").run()
@@ -143,7 +136,7 @@ def test_a_sentence_that_cannot_be_asked_about_is_told(sentence: str, message: s
     """The reason is beside the box, and the rest of the page is there."""
     app = open_page(sentence=sentence)
     assert message in app.error[0].value.replace("\\", "").lower()
-    assert figure(app, "orders")["data"]
+    assert charts(app)["orders"]["data"]
 
 
 @pytest.mark.parametrize("sentence", ["a", "Ω the", "the Ω", "x" * MAX_SENTENCE, "<b>$x$ [a](b)`", "line\nbreak"])
@@ -168,7 +161,7 @@ def test_texts_of_ones_own() -> None:
     app = open_page(corpus="paste")
     assert not app.main.get("bidi_component")
     app.text_area(key="pasted").set_value("ab").run()
-    assert figure(app, "growth")["data"]
+    assert charts(app)["growth"]["data"]
     app.text_area(key="pasted").set_value("the cat sat on the mat. " * 9).run()
     assert app.text_input(key="sentence").value == ("the cat sat on the mat. " * 9)[:20]
     app.text_area(key="pasted").set_value("aaaa").run()

@@ -18,7 +18,7 @@ from rnnviz.runs import Run
 from rnnviz.text import DATA, split
 from rnnviz.training import Trainer
 from rnnviz.ui import rnn as page
-from tests.test_pages import IdleEngine, open_app
+from tests.test_pages import IdleEngine, charts, open_app
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
@@ -55,14 +55,9 @@ def engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[WorkingE
     ui.engine.clear()  # type: ignore[attr-defined]
 
 
-def components(app: AppTest, name: str) -> list[dict[str, Any]]:
-    """The data of all components of a kind."""
-    found = [element.proto for element in app.main.get("bidi_component")]
-    return [json.loads(proto.json) for proto in found if proto.component_name == name]
-
-
 def terms(app: AppTest) -> dict[str, Any]:
-    (equation,) = components(app, "rnnviz_linked_equation")
+    found = [element.proto for element in app.main.get("bidi_component")]
+    (equation,) = [json.loads(proto.json) for proto in found if proto.component_name == "rnnviz_linked_equation"]
     shown: dict[str, Any] = equation["equation"]["terms"]
     return shown
 
@@ -73,7 +68,7 @@ def test_it_opens_on_real_numbers_without_a_worker(engine: WorkingEngine, langua
     app = open_app("rnn", language)
     assert app.title[0].value == title
     assert not app.error
-    assert len(components(app, "rnnviz_live_chart")) == 2  # the heatmap and the text
+    assert list(charts(app)) == ["state", "painted"]
     assert terms(app)["H"]["values"][0] == pytest.approx(TINY.recording().signal("H")[5].tolist(), rel=1e-5)  # type: ignore[union-attr]
     assert engine.calls == []
 
@@ -112,8 +107,7 @@ def test_controls_come_from_the_address_and_go_back_into_it(engine: WorkingEngin
     """Model, unit, order and text; defaults leave the address clean."""
     app = open_app("rnn", model="tiny-relu", unit="2", order="mean")
     assert app.selectbox(key="unit").value == "2"
-    painted = components(app, "rnnviz_live_chart")[1]
-    assert "unit 2" in painted["description"]
+    assert "unit 2" in charts(app)["painted"]["description"]
     app.selectbox(key="unit").set_value("3").run()
     assert app.query_params["unit"] == "3"
     app.text_input(key="reads").set_value("aab").run()
@@ -202,7 +196,7 @@ def test_carrying_is_measured_when_its_view_is_opened_and_again_when_asked(
     """Two charts and torch's own words; another visit reads the same measurement, the button takes a new one."""
     monkeypatch.setattr(carrying, "_STEPS", 6)
     app = open_app("rnn", view="carry")
-    assert len(components(app, "rnnviz_live_chart")) == 2
+    assert list(charts(app)) == ["reset", "growth"]
     said = [block.value for block in app.code]
     assert any("backward through the graph a second time" in text for text in said)
     assert any("modified by an inplace operation" in text for text in said)

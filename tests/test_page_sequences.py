@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import time
 from typing import Any
 
@@ -15,7 +14,7 @@ from rnnviz.i18n import lesson_part
 from rnnviz.sampling import cover, epoch_starts
 from rnnviz.text import CORPORA, clean, read, split
 from rnnviz.ui.sequences import MAX_TYPED
-from tests.test_pages import engine, open_app  # noqa: F401  engine is a fixture
+from tests.test_pages import charts, engine, open_app  # noqa: F401  engine is a fixture
 
 pytestmark = [
     pytest.mark.usefixtures("engine"),
@@ -34,20 +33,6 @@ def open_page(language: str = "en", **query: str) -> AppTest:
     return open_app("sequences", language, **query)
 
 
-def is_shown(app: AppTest, key: str) -> bool:
-    return any(component.proto.id.endswith(f"-{key}") for component in app.main.get("bidi_component"))
-
-
-def data(app: AppTest, key: str) -> Any:
-    """What the live chart of this key was given: its figure and its description."""
-    (chart,) = (c for c in app.main.get("bidi_component") if c.proto.id.endswith(f"-{key}"))
-    return json.loads(chart.proto.json)
-
-
-def figure(app: AppTest, key: str) -> Any:
-    return json.loads(data(app, key)["figure"])
-
-
 def words(app: AppTest) -> str:
     return "\n".join(element.value for element in app.main.markdown)
 
@@ -55,7 +40,7 @@ def words(app: AppTest) -> str:
 def signs(app: AppTest, key: str) -> str:
     """All characters of a grid, line by line."""
     at: dict[tuple[float, float], str] = {}
-    for trace in figure(app, key)["data"]:
+    for trace in charts(app)[key]["data"]:
         if trace.get("mode") == "text":
             at |= {(y, x): s for x, y, s in zip(plain(trace["x"]), plain(trace["y"]), trace["text"], strict=True)}
     return "".join(at[place] for place in sorted(at))
@@ -77,7 +62,7 @@ def test_it_opens_on_a_text_in_the_readers_language(language: str, title: str) -
     shown = signs(app, "vectors")
     assert shown.startswith(example.replace("\n", "↵").replace(" ", "␣"))
     T, V = len(example), len(set(clean(example)))
-    assert f"({T}, {V})" in data(app, "vectors")["description"]
+    assert f"({T}, {V})" in charts(app)["vectors"]["description"]
     assert not app.error
 
 
@@ -98,7 +83,7 @@ def test_a_text_that_is_no_text_is_told(typed: str, message: str) -> None:
     """Nothing, or one character over and over, has no vocabulary to speak of."""
     app = open_page(typed=typed)
     assert message in app.error[0].value
-    assert not is_shown(app, "vectors")
+    assert "vectors" not in charts(app)
 
 
 def test_our_text_follows_the_language_and_a_typed_one_stays() -> None:
@@ -119,7 +104,7 @@ def test_a_long_text_is_cut_and_says_so() -> None:
     app = open_page()
     app.text_area(key="typed").set_value("the cat sat. " * 20).run()
     assert f"The first {MAX_TYPED} of 260 characters" in app.caption[0].value
-    assert figure(app, "vectors")["layout"]["meta"]["columns"] == MAX_TYPED
+    assert charts(app)["vectors"]["layout"]["meta"]["columns"] == MAX_TYPED
     assert "The first 60 of" in open_page(typed="ab" * 5000).caption[0].value
 
 
@@ -137,7 +122,7 @@ def test_batches_open_filled(language: str, kind: str) -> None:
     """The painted text and X and Y of each kind of sampling, from the address, without an error."""
     app = open_page(language, kind=kind, **BATCHES)
     assert not app.error
-    assert [key for key in CHARTS["both"] if is_shown(app, key)] == CHARTS[kind]
+    assert [key for key in CHARTS["both"] if key in charts(app)] == CHARTS[kind]
     corpus = {"en": "tales-en", "zh": "lyrics-zh"}[language]
     assert app.query_params["corpus"] == corpus
     text = split(read(corpus), max_chars=300).training
@@ -153,7 +138,7 @@ def test_the_words_count_what_the_picture_leaves_out(name: str, kind: Any) -> No
     coverage = cover(epoch_starts(kind, 401, 3, 7, seed=5, epoch=2), 7, 401)
     read, target, never = (int(kind.sum()) for kind in (coverage.is_input, coverage.only_target, coverage.never_seen))
     assert f"read {read} of 401 characters in epoch 3; {target} are only a target, {never} (" in words(app)
-    names = {trace.get("name") for trace in figure(app, f"painting-{kind}")["data"]}
+    names = {trace.get("name") for trace in charts(app)[f"painting-{kind}"]["data"]}
     assert (f"never seen: {never}" in names) is (never > 0)
 
 
@@ -193,7 +178,7 @@ def test_settings_that_do_not_fit_are_told() -> None:
     query = {"chars": "100", "rows": "4", "steps": "25", **BATCHES}
     app = open_page(**query)
     assert "needs at least 104" in app.error[0].value
-    assert not is_shown(app, "painting-sequential")
+    assert "painting-sequential" not in charts(app)
     assert "needs at least 101" in open_page(kind="random", **query).error[0].value
     query["chars"] = "101"
     assert not open_page(kind="random", **query).error
@@ -215,7 +200,7 @@ def test_nonsense_in_the_address_does_no_harm(value: str) -> None:
     app = open_page(kind="random", k=value, **dict.fromkeys(keys, value), **BATCHES)
     for element in app.number_input:
         assert element.min <= element.value <= element.max
-    assert is_shown(app, "painting-random")
+    assert "painting-random" in charts(app)
 
 
 def test_a_step_is_answered_at_once() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import math
 from typing import get_args
 
@@ -12,9 +11,9 @@ import pytest
 
 from rnnviz.figures import Order, unit_order, visible
 from rnnviz.i18n import translator
-from rnnviz.live import pack
 from rnnviz.recording import Growth, Trace
 from rnnviz.rnn_figures import LINE_LENGTH, growth_figure, reset_figure, state_figure, unit_figure
+from tests.test_figures import packed
 
 rng = np.random.default_rng(0)
 TEXT = "ab aaabbb aabb aaaaaaabbbbbbb"
@@ -61,7 +60,7 @@ def test_the_painted_text_is_the_text(text: str) -> None:
 def test_cells_without_a_value_travel_as_such() -> None:
     """Packed for the browser, the empty cells are still empty."""
     trace = make_trace()
-    z = json.loads(pack(unit_figure(trace, 0, 0)))["data"][0]["z"]
+    z = packed(unit_figure(trace, 0, 0))["data"][0]["z"]
     values = np.frombuffer(base64.b64decode(z["bdata"]), z["dtype"])
     assert np.isnan(values[len(TEXT) :]).all()
     np.testing.assert_array_equal(values[: len(TEXT)], trace.signal("H")[:, 0])

@@ -15,10 +15,10 @@ from plotly.colors import unlabel_rgb
 from rnnviz import sequence_figures
 from rnnviz.figures import visible
 from rnnviz.i18n import translator
-from rnnviz.live import pack
 from rnnviz.sampling import characters_needed, cover, epoch_starts, window
 from rnnviz.sequence_figures import COLUMNS, painting_figure, vectors_figure, windows_figure
 from rnnviz.text import Vocabulary, clean, one_hot
+from tests.test_figures import packed
 
 SAMPLINGS = ("sequential", "random")
 sizes = st.tuples(st.integers(2, 130), st.integers(1, 6), st.integers(1, 40))
@@ -166,7 +166,7 @@ def test_the_longest_text_is_a_small_picture() -> None:
     """2,000 characters in 2,000 mini-batches: it travels at every step along them."""
     figure, begin = painted(2000, 1, 1, "random")
     assert len(begin) == 1999
-    assert len(pack(figure)) < 200_000
+    assert len(json.dumps(packed(figure))) < 200_000
 
 
 # X and Y

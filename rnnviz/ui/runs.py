@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from threading import Lock
 from typing import Any
 
 import streamlit as st
+from cachetools import LRUCache, cached
 
 from rnnviz.engine import LIVE, View
 from rnnviz.errors import InputError
 from rnnviz.figures import gates_figure, gradient_norm_figure, perplexity_figure
 from rnnviz.following import Follower, Story
 from rnnviz.i18n import duration, quantity
-from rnnviz.live import live_chart, pack
+from rnnviz.live import live_charts, pack
 from rnnviz.recording import Trace
 from rnnviz.reports import to_csv
 from rnnviz.runs import Run
@@ -23,7 +25,7 @@ from rnnviz.ui.labels import state_names
 
 EXAMPLE = DATA / "example"
 REFRESH_SECONDS = 0.5
-_SECONDS_A_VIEWER = 0.06  # thirty viewers leave the processor to training and to whoever presses a button
+_SECONDS_A_VIEWER = 0.046  # thirty viewers leave the processor to training and to whoever presses a button
 
 
 def ships(run: Run) -> bool:
@@ -31,49 +33,51 @@ def ships(run: Run) -> bool:
     return run.folder.parent == DATA
 
 
-@st.cache_resource(max_entries=64)
-def _follower(folder: str) -> Follower:
-    return Follower(Run.open(folder))
+# cachetools, because Streamlit's caches take longer to find their keys than these functions take.
 
 
+@cached(LRUCache(64), key=lambda run: run.folder, lock=Lock())
 def follow(run: Run) -> Follower:
     """The follower that all viewers of a run share. Raises InputError where the run is damaged."""
-    follower: Follower = _follower(str(run.folder))
-    return follower
+    return Follower(run)
 
 
-@st.cache_data(max_entries=256, show_spinner=False)
-def _packed(identity: tuple[Any, ...], _make: Callable[[], Any]) -> str:
-    return pack(_make())
+@cached(LRUCache(256), key=lambda identity, _: identity, lock=Lock())
+def _packed(identity: tuple[Any, ...], make: Callable[[], bytes]) -> bytes:
+    return make()
 
 
-def chart(run: Run, make: Callable[[], Any], *identity: Any, key: str, description: str, height: int = 320) -> None:
-    """A live chart of a run: the figure that `make` gives, made once for all who see the same `identity` of it."""
-    packed = _packed((key, str(run.folder), *identity), make)
-    live_chart(packed, key=key, description=description, revision=run.id, height=height)
+@cached(LRUCache(64), key=lambda run, version: (run.folder, version), lock=Lock())
+def _recorded(run: Run, version: int) -> Trace | None:
+    return run.recording()
+
+
+def packed(
+    run: Run,
+    make: Callable[[], Any],
+    describe: Callable[[], str],
+    *identity: Any,
+    name: str,
+    title: str = "",
+    height: int = 320,
+) -> bytes:
+    """A chart of a run: the figure that `make` gives, made once for all who see the same `identity` of it."""
+    return _packed(
+        (name, run.folder, *identity),
+        lambda: pack(make(), name=name, title=title, description=describe(), revision=run.id, height=height),
+    )
 
 
 def show_run(frame: Frame, run: Run, *, live: bool) -> None:
     """A run's curves, gates and writing; while it is live they move by themselves."""
     every = refresh_seconds() if live else None
-    slower = 2 * every if every else None  # gates and writing change less than the curves, and cost as much
-    st.fragment(_curves_view, run_every=every)(frame, run, every)
-    st.fragment(_inside_view, run_every=slower)(frame, run)
+    st.fragment(_live_view, run_every=every)(frame, run, every)
+    st.fragment(_writing_view, run_every=4 * every if every else None)(frame, run)
 
 
 def refresh_seconds() -> float:
     """How often a live page looks: the more rarely, the more people watch."""
     return max(REFRESH_SECONDS, _SECONDS_A_VIEWER * engine().viewers)
-
-
-def _inside_view(frame: Frame, run: Run) -> None:
-    try:
-        trace, story = _recording(run), follow(run).story()
-    except InputError as error:
-        show_error(frame, error)
-        return
-    _show_gates(frame, run, trace)
-    _show_predictions(frame, story)
 
 
 def _recording(run: Run) -> Trace | None:
@@ -82,17 +86,13 @@ def _recording(run: Run) -> Trace | None:
         version = run.recording_path().stat().st_mtime_ns
     except FileNotFoundError:
         return None
-    trace: Trace | None = _recorded(str(run.folder), version)
+    trace: Trace | None = _recorded(run, version)
     return trace
 
 
-@st.cache_resource(max_entries=64, show_spinner=False)
-def _recorded(folder: str, version: int) -> Trace | None:
-    return Run(folder).recording()
-
-
-def _curves_view(frame: Frame, run: Run, every: float | None) -> None:
+def _live_view(frame: Frame, run: Run, every: float | None) -> None:
     try:
+        trace = _recording(run)
         follower = follow(run)
         view = None if ships(run) else engine().view(run.id)
         story = follower.story(max_age=0.8 * every if every else 0.0)
@@ -104,6 +104,15 @@ def _curves_view(frame: Frame, run: Run, every: float | None) -> None:
     if view:
         show_progress(frame, run, view, story)
     _show_curves(frame, run, story)
+    _show_gates(frame, run, trace)
+
+
+def _writing_view(frame: Frame, run: Run) -> None:
+    try:
+        story = follow(run).story()
+    except InputError:
+        return  # the view above says what is wrong
+    _show_predictions(frame, story)
 
 
 def show_progress(frame: Frame, run: Run, view: View, story: Story) -> None:
@@ -146,25 +155,23 @@ def _show_curves(frame: Frame, run: Run, story: Story) -> None:
     _ = frame.translate
     config, follower, V = run.config, follow(run), len(run.corpus.vocabulary)
     identity = (story.version, frame.language)
-    left, right = st.columns(2)
-    with left:
-        st.markdown("**" + _("Perplexity") + "**")
-        chart(
-            run,
-            lambda: perplexity_figure(story.epochs, V, config.epochs, _),
-            *identity,
-            key="perplexity",
-            description=_describe_perplexity(frame, story, V),
-        )
-    with right:
-        st.markdown("**" + _("Gradient norm") + "**")
-        chart(
-            run,
-            lambda: gradient_norm_figure(story.steps, config.clip, follower.steps_per_epoch, config.epochs, _),
-            *identity,
-            key="gradient_norm",
-            description=_describe_norm(frame, story, config.clip),
-        )
+    perplexity = packed(
+        run,
+        lambda: perplexity_figure(story.epochs, V, config.epochs, _),
+        lambda: _describe_perplexity(frame, story, V),
+        *identity,
+        name="perplexity",
+        title=_("Perplexity"),
+    )
+    gradient_norm = packed(
+        run,
+        lambda: gradient_norm_figure(story.steps, config.clip, follower.steps_per_epoch, config.epochs, _),
+        lambda: _describe_norm(frame, story, config.clip),
+        *identity,
+        name="gradient_norm",
+        title=_("Gradient norm"),
+    )
+    live_charts(perplexity, gradient_norm, key="curves")
 
 
 def _describe_perplexity(frame: Frame, story: Story, vocab_size: int) -> str:
@@ -209,17 +216,18 @@ def _show_gates(frame: Frame, run: Run, trace: Trace | None) -> None:
     orders = {"similarity": _("by similarity"), "mean": _("by mean"), "index": _("by index")}
     order = pick(row, _("Units"), tuple(orders), "units", orders.__getitem__)
     version = run.recording_path().stat().st_mtime_ns
-    chart(
+    gates = packed(
         run,
         lambda: gates_figure(trace, name, int(layer), direction, order, _),
-        version,
-        (name, layer, direction, order, frame.language),
-        key="gates",
-        description=_("Heatmap of {signal}: {units} units by the {length} characters of the probe text.").format(
+        lambda: _("Heatmap of {signal}: {units} units by the {length} characters of the probe text.").format(
             signal=_(SIGNALS[name].label), units=trace.signal(name).shape[1], length=len(trace.text)
         ),
+        version,
+        (name, layer, direction, order, frame.language),
+        name="gates",
         height=440,
     )
+    live_charts(gates, key="gates")
     st.latex(latex(trace.cell, name, trace.reset, trace.activation))
 
 

@@ -1,11 +1,11 @@
-// A Plotly chart that is updated in place: no flicker, and zoom and hover survive.
+// Plotly charts that are updated in place: no flicker, and zoom and hover survive.
 //
-// `data.figure` is a figure as Plotly's JSON, in which live.py has packed each heatmap's `z` into
-// 16-bit steps. `data.plotly` is the address of plotly.js, loaded once a page. Colours and fonts
-// come from Streamlit's theme, read at every drawing. The text of users reaches Plotly as axis
-// labels only, one character each.
+// `data` is a list of charts as live.py packs them: each a figure in Plotly's JSON, in which every
+// heatmap's `z` is in 16-bit steps, and what is said about it. plotly.js is loaded once a page from
+// the address in `data-plotly`. Colours and fonts come from Streamlit's theme, read at every
+// drawing. The text of users reaches Plotly as axis labels only, one character each.
 
-const charts = new WeakMap();
+const places = new WeakMap(); // of each component its charts by their names
 let loading = null;
 
 function loadPlotly(address) {
@@ -143,7 +143,7 @@ async function draw(chart) {
   chart.drawing = true;
   try {
     const Plotly = await loadPlotly(chart.address);
-    while (chart.pending && chart.plot.isConnected) {
+    while (chart.pending && !chart.held && chart.plot.isConnected) {
       const figure = chart.pending;
       chart.pending = null;
       const own = zoomed(figure.layout, chart);
@@ -171,13 +171,32 @@ async function draw(chart) {
   }
 }
 
-function create(parent) {
-  const plot = parent.querySelector(".live-chart");
-  const chart = { plot, pending: null, drawn: null, drawing: false, pointer: null, zoom: {} };
+// A drawing in the middle of a drag would undo it: none until the button is up and Plotly has zoomed.
+function hold(chart) {
+  chart.held = true;
+  const release = () => {
+    chart.held = false;
+    draw(chart);
+  };
+  window.addEventListener("mouseup", () => setTimeout(release, 100), { capture: true, once: true });
+}
+
+function create(place, address, name) {
+  const figure = document.createElement("figure");
+  const title = document.createElement("figcaption");
+  const plot = document.createElement("div");
+  plot.className = "live-chart";
+  plot.dataset.name = name;
+  plot.setAttribute("role", "img");
+  figure.append(title, plot);
+  place.append(figure);
+  const chart = { address, name, title, plot, pending: null, drawn: null, drawing: false, held: false };
+  Object.assign(chart, { pointer: null, zoom: {} });
   plot.addEventListener("mousemove", (event) => {
     if (event.isTrusted) chart.pointer = { x: event.clientX, y: event.clientY };
   });
   plot.addEventListener("mouseleave", () => (chart.pointer = null));
+  plot.addEventListener("mousedown", () => hold(chart), { capture: true });
   const redraw = () => {
     if (chart.drawn && !chart.pending) chart.pending = chart.drawn;
     draw(chart);
@@ -198,32 +217,39 @@ function create(parent) {
   return chart;
 }
 
-export default function ({ data, parentElement }) {
-  if (!data.figure) {
-    loadPlotly(data.plotly).catch(() => {}); // the first chart will say so
-    return;
-  }
-  let chart = charts.get(parentElement);
-  if (!chart) {
-    chart = create(parentElement);
-    charts.set(parentElement, chart);
-  }
-  const figure = JSON.parse(data.figure);
-  for (const trace of figure.data) {
+function update(chart, { title, description, revision, height, data, layout }) {
+  for (const trace of data) {
     if (trace.z?.packed) trace.z = unpack(trace.z.packed);
   }
-  chart.address = data.plotly;
-  chart.name = data.name;
-  if (chart.revision !== data.revision) chart.zoom = {};
-  chart.revision = data.revision;
-  chart.plot.style.height = data.height + "px";
-  chart.plot.setAttribute("aria-label", data.description);
-  chart.pending = figure;
+  if (chart.revision !== revision) chart.zoom = {};
+  chart.revision = revision;
+  chart.title.textContent = title;
+  chart.plot.style.height = height + "px";
+  chart.plot.setAttribute("aria-label", description);
+  chart.pending = { data, layout };
   draw(chart);
+}
+
+function remove(chart) {
+  chart.resize.disconnect();
+  clearInterval(chart.colours);
+  window.Plotly?.purge(chart.plot);
+  chart.plot.parentElement.remove();
+}
+
+export default function ({ data, parentElement }) {
+  const place = parentElement.querySelector(".live-charts");
+  const address = place.dataset.plotly;
+  loadPlotly(address).catch(() => {}); // a chart that needs it will say so
+  const charts = places.get(parentElement) ?? new Map();
+  places.set(parentElement, charts);
+  for (const packed of JSON.parse(new TextDecoder().decode(data))) {
+    const { name } = packed;
+    if (!charts.has(name)) charts.set(name, create(place, address, name));
+    update(charts.get(name), packed);
+  }
   return () => {
-    chart.resize.disconnect();
-    clearInterval(chart.colours);
-    window.Plotly?.purge(chart.plot);
-    charts.delete(parentElement);
+    charts.forEach(remove);
+    places.delete(parentElement);
   };
 }
