@@ -21,7 +21,7 @@ from typing import Any
 
 import psutil
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
 
 from tests.browser_setup import find_browser
 
@@ -79,6 +79,9 @@ class Server:
         self.log.close()
 
 
+_free: dict[tuple[Browser, str], list[BrowserContext]] = {}
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     running = Server(tmp_path_factory.mktemp("home"))
@@ -103,7 +106,10 @@ def page(browser: Browser) -> Iterator[Page]:
 
 
 def visit(browser: Browser, page: str = "train", **options: Any) -> Iterator[Page]:
-    context = browser.new_context(**{"viewport": {"width": 1280, "height": 1000}, "locale": "en-US", **options})
+    """A visitor with nothing remembered but the files of the app, which every page would load anew."""
+    options = {"viewport": {"width": 1280, "height": 1000}, "locale": "en-US", **options}
+    free = _free.setdefault((browser, json.dumps(options)), [])
+    context = free.pop() if free else browser.new_context(**options)
     context.set_default_timeout(30_000)
     errors: list[str] = []
     visitor = context.new_page()
@@ -116,7 +122,11 @@ def visit(browser: Browser, page: str = "train", **options: Any) -> Iterator[Pag
         ),
     )
     yield visitor
-    context.close()
+    if visitor.url.startswith("http"):
+        visitor.evaluate("localStorage.clear()")
+    visitor.close()
+    context.clear_cookies()
+    free.append(context)
     assert errors == []
 
 
@@ -168,6 +178,12 @@ def plot_area(page: Page, key: str) -> dict[str, float]:
       return area && area.width > 0 ? {x: area.x, y: area.y} : null;
     }"""
     return dict(page.wait_for_function(script, arg=key).json_value())
+
+
+def press(page: Page, key: str) -> None:
+    """Press a key once the page has arrived: before that Streamlit may not listen to its shortcuts yet."""
+    expect(page.locator("[data-test-script-state=notRunning]")).to_be_visible(timeout=60_000)
+    page.keyboard.press(key)
 
 
 def wait_until(condition: Any, seconds: float = 60) -> None:

@@ -11,7 +11,17 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.test_browser import Server, browser, chart, curve, page, progress, visit, wait_until  # noqa: F401  fixtures
+from tests.test_browser import (  # noqa: F401  fixtures
+    Server,
+    browser,
+    chart,
+    curve,
+    page,
+    press,
+    progress,
+    visit,
+    wait_until,
+)
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 MEASURED = "‖dL<sub>T</sub>/dH<sub>t</sub>‖"
@@ -67,7 +77,7 @@ def test_a_cold_deep_link_opens_and_the_arrow_key_sends_the_gradient_back(page: 
     expect(page.get_by_role("link", name="Train", exact=True)).to_be_visible()
     expect(chart(page, "unrolled")).to_have_attribute("aria-label", re.compile("back to step 5"))
     title.click()  # the keyboard is the page's, not the word's
-    page.keyboard.press("ArrowLeft")
+    press(page, "ArrowLeft")
     page.wait_for_url(re.compile("at=3"))
     expect(chart(page, "unrolled")).to_have_attribute("aria-label", re.compile("back to step 4"))
     assert "sea" in page.url

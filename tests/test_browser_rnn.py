@@ -19,6 +19,7 @@ from tests.test_browser import (  # noqa: F401  fixtures
     browser,
     chart,
     curve,
+    press,
     progress,
     server,
     train,
@@ -111,7 +112,7 @@ def test_arrow_keys_step_along_the_text_with_the_cores_numbers(page: Page, serve
     open_rnn(page, f"{server.url}/rnn?t=9")
     model = reading()
     for key, t in (("ArrowRight", 10), ("ArrowRight", 11), ("ArrowLeft", 10)):
-        page.keyboard.press(key)
+        press(page, key)
         step = model.step(t)
         wait_until(lambda step=step: numbers(page, "A") == shown(step.A), 30)
         for term in ("X", "XW", "HW", "O", "P"):
@@ -120,7 +121,7 @@ def test_arrow_keys_step_along_the_text_with_the_cores_numbers(page: Page, serve
         assert sum(float(text) for text in numbers(page, "P")) == pytest.approx(1, abs=0.002)
         page.wait_for_url(re.compile(rf"t={t}\b"))
     symbol(page, "H").focus()
-    page.keyboard.press("ArrowRight")
+    press(page, "ArrowRight")
     wait_until(lambda: numbers(page, "A") == shown(model.step(11).A), 30)
     expect(symbol(page, "H")).to_be_focused()
     assert "H" in lit(page)

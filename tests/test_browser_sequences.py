@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from rnnviz.sampling import epoch_starts
 from rnnviz.text import read, split
-from tests.test_browser import Server, browser, chart, visit, wait_until  # noqa: F401  browser is a fixture
+from tests.test_browser import Server, browser, chart, press, visit, wait_until  # noqa: F401  browser is a fixture
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
@@ -103,7 +103,7 @@ def test_a_cold_deep_link_opens_and_stepping_moves_to_the_next_mini_batch(page: 
     await_rows(page, "windows-random", windows(text, begin[4], 6))
     assert "".join(rows(page, "painting-random")) == text.replace(" ", "␣")
     page.get_by_role("heading", name="Sequences", level=1).click()
-    page.keyboard.press("ArrowRight")
+    press(page, "ArrowRight")
     page.wait_for_url(re.compile("k=5"))
     await_rows(page, "windows-random", windows(text, begin[5], 6))
     expect(page.get_by_text("Mini-batch 6: every row starts from a fresh state")).to_be_visible()
