@@ -18,7 +18,7 @@ from plotly.subplots import make_subplots
 
 from rnnviz.i18n import Translate
 from rnnviz.recording import Trace, order_by_similarity
-from rnnviz.reports import EpochReport, StepReport
+from rnnviz.reports import EpochReport, GlobalNorms
 from rnnviz.signals import SIGNALS, equation
 
 Order = Literal["similarity", "mean", "index"]
@@ -75,18 +75,16 @@ def perplexity_figure(
 
 
 def gradient_norm_figure(
-    steps: Sequence[StepReport], theta: float, steps_per_epoch: int, total_epochs: int, translate: Translate = str
+    norms: GlobalNorms, theta: float, steps_per_epoch: int, total_epochs: int, translate: Translate = str
 ) -> Figure:
     """The global gradient norm of every step before and after clipping, and the line at theta."""
     _ = translate
-    x = np.array([report.step for report in steps], dtype=np.float64) / steps_per_epoch
-    before = np.array([report.norm_before for report in steps])
-    after = np.array([report.norm_after for report in steps])
+    x = norms.step / steps_per_epoch
     lines = [_reference(theta, total_epochs, _("θ = {theta:g}").format(theta=theta))] if theta else []
-    for name, colour, y, width in ((_("before"), "before", before, 3.6), (_("after"), "after", after, 1.6)):
+    for name, colour, y, width in ((_("before"), "before", norms.before, 3.6), (_("after"), "after", norms.after, 1.6)):
         # where nothing was clipped, the thin line lies on the thick one
         lines.append(_line(*decimate(x, y), name, COLOURS[colour], _("epoch %{x:.2f}: norm %{y:.3~g}"), width))
-    values = np.concatenate([before, after, [theta] if theta else []])
+    values = np.concatenate([norms.before, norms.after, [theta] if theta else []])
     values = values[values > 0]
     limits = (float(values.min()) / 1.5, float(values.max()) * 1.5) if len(values) else (0.001, 1.0)
     return {"data": lines, "layout": _layout(_("epoch"), _("gradient norm ‖g‖"), total_epochs, limits)}

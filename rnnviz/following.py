@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from rnnviz.reports import EpochReport, FailureReport, PredictionReport, StepReport
+from rnnviz.reports import EpochReport, FailureReport, GlobalNorms, PredictionReport, StepReport
 from rnnviz.runs import Run
 from rnnviz.sampling import starts_per_epoch
 
@@ -17,14 +17,14 @@ _RATE_WINDOW = 8.0  # seconds over which the speed is measured
 
 @dataclass(frozen=True)
 class Story:
-    """A run's reports up to now. Tuples grow between two readings; `version` tells them apart.
+    """A run's reports up to now; `version` tells two readings apart.
 
-    `steps` come without the norms of single parameters. `steps_per_second` is measured on the
+    Of steps only the global gradient norms are kept. `steps_per_second` is measured on the
     wall, and so knows of the other runs that take turns; None while it is too early to say.
     """
 
     version: int
-    steps: tuple[StepReport, ...]
+    norms: GlobalNorms
     epochs: tuple[EpochReport, ...]
     predictions: tuple[PredictionReport, ...]
     failure: FailureReport | None
@@ -44,7 +44,7 @@ class Follower:
         self._lock = threading.Lock()
         self._read_at = -REFRESH_SECONDS
         self._offset = 0
-        self._story = Story(0, (), (), (), None, None)
+        self._story = Story(0, GlobalNorms.of(()), (), (), None, None)
         self._pace: deque[tuple[float, int]] = deque()
 
     def story(self, max_age: float = REFRESH_SECONDS) -> Story:
@@ -59,15 +59,15 @@ class Follower:
     def _read(self, now: float) -> None:
         reports, self._offset = self.run.reports_since(self._offset)
         old = self._story
-        steps = [replace(r, norms={}) for r in reports if isinstance(r, StepReport)]
+        norms = GlobalNorms.of(r for r in reports if isinstance(r, StepReport))
         failures = [r for r in reports if isinstance(r, FailureReport)]
         self._story = Story(
             version=self._offset,
-            steps=old.steps + tuple(steps),
+            norms=old.norms + norms,
             epochs=old.epochs + tuple(r for r in reports if isinstance(r, EpochReport)),
             predictions=old.predictions + tuple(r for r in reports if isinstance(r, PredictionReport)),
             failure=failures[-1] if failures else old.failure,
-            steps_per_second=self._measure(now, len(old.steps) + len(steps), bool(steps)),
+            steps_per_second=self._measure(now, len(old.norms) + len(norms), len(norms) > 0),
         )
 
     def _measure(self, now: float, step: int, moved: bool) -> float | None:

@@ -30,6 +30,29 @@ class StepReport:
     norms: Mapping[str, float]
 
 
+@dataclass(frozen=True, eq=False)
+class GlobalNorms:
+    """The global gradient norms of many steps, each of shape (number of steps,): a long run's would be many objects."""
+
+    step: NDArray[np.int64]
+    before: NDArray[np.float64]
+    after: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, reports: Iterable[StepReport]) -> GlobalNorms:
+        """Of these reports, in their order."""
+        rows = [(r.step, r.norm_before, r.norm_after) for r in reports]
+        step, before, after = np.array(rows, dtype=np.float64).reshape(-1, 3).T
+        return cls(step.astype(np.int64), before, after)
+
+    def __add__(self, later: GlobalNorms) -> GlobalNorms:
+        pairs = zip(vars(self).values(), vars(later).values(), strict=True)
+        return GlobalNorms(*(np.concatenate(pair) for pair in pairs))
+
+    def __len__(self) -> int:
+        return len(self.step)
+
+
 @dataclass(frozen=True)
 class EpochReport:
     """One pass over the training text; `step` is the last step of it.

@@ -420,7 +420,7 @@ while engine.view(run.id).status.state in LIVE:
     follower.story()
     time.sleep(0.05)
 story = Follower(run).story()
-perplexity_figure(story.epochs, 4, 3), gradient_norm_figure(story.steps, 0.01, follower.steps_per_epoch, 3)
+perplexity_figure(story.epochs, 4, 3), gradient_norm_figure(story.norms, 0.01, follower.steps_per_epoch, 3)
 gates_figure(engine.call("trace", run, text="abc"), "Z")
 try:
     engine.call("generate", run, prefix="", length=1, temperature=1.0, top_k=None, seed=0)

@@ -21,7 +21,7 @@ from rnnviz.figures import COLOURS, MAX_POINTS, Order, decimate, gates_page, uni
 from rnnviz.i18n import translator
 from rnnviz.live import pack
 from rnnviz.recording import Trace
-from rnnviz.reports import EpochReport, StepReport
+from rnnviz.reports import EpochReport, GlobalNorms, StepReport
 from rnnviz.signals import CELL_SIGNALS, SIGNALS, CellName, equation
 
 V, EPOCHS, THETA, STEPS_PER_EPOCH = 40, 10, 0.05, 4
@@ -36,8 +36,8 @@ def perplexity_figure(*arguments: Any) -> go.Figure:
     return go.Figure(figures.perplexity_figure(*arguments))
 
 
-def gradient_norm_figure(*arguments: Any) -> go.Figure:
-    return go.Figure(figures.gradient_norm_figure(*arguments))
+def gradient_norm_figure(reports: list[StepReport], *arguments: Any) -> go.Figure:
+    return go.Figure(figures.gradient_norm_figure(GlobalNorms.of(reports), *arguments))
 
 
 def gates_figure(*arguments: Any, **options: Any) -> go.Figure:
@@ -418,7 +418,7 @@ def test_a_plain_figure_travels_as_the_one_that_plotly_checked() -> None:
     """The figures that move are dictionaries; what arrives is the same, lines in single precision."""
     for plain in (
         figures.perplexity_figure(epochs(), V, EPOCHS),
-        figures.gradient_norm_figure(steps(), THETA, STEPS_PER_EPOCH, EPOCHS),
+        figures.gradient_norm_figure(GlobalNorms.of(steps()), THETA, STEPS_PER_EPOCH, EPOCHS),
         figures.gates_figure(make_trace(), "Z"),
         figures.gates_figure(make_trace(), "H"),
     ):

@@ -62,7 +62,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 def test_a_story_begins_empty(run: Run, clock: Clock) -> None:
     """Before the first report there is nothing, and that is no mistake."""
     story = Follower(run).story()
-    assert (story.steps, story.epochs, story.predictions) == ((), (), ())
+    assert (len(story.norms), story.epochs, story.predictions) == (0, (), ())
     assert (story.failure, story.steps_per_second, story.version) == (None, None, 0)
 
 
@@ -74,18 +74,24 @@ def test_a_story_grows_with_the_reports(run: Run, clock: Clock) -> None:
     clock.tick()
     run.append([step(3), step(4), epoch(1), PREDICTION, FAILURE])
     second = follower.story()
-    assert [s.step for s in first.steps] == [1, 2]
-    assert [s.step for s in second.steps] == [1, 2, 3, 4]
+    assert first.norms.step.tolist() == [1, 2]
+    assert second.norms.step.tolist() == [1, 2, 3, 4]
     assert (second.epochs, second.predictions, second.failure) == ((epoch(1),), (PREDICTION,), FAILURE)
     assert (first.epochs, first.failure) == ((), None)
     clock.tick()
     assert follower.story().failure == FAILURE
 
 
-def test_norms_of_single_parameters_are_left_out(run: Run, clock: Clock) -> None:
-    """They are the most of a report, and no curve needs them; all else is as it was told."""
-    run.append([step(1)])
-    assert Follower(run).story().steps == (replace(step(1), norms={}),)
+def test_norms_are_those_that_were_told(run: Run, clock: Clock) -> None:
+    """The global norm of every step, before and after clipping; a report's other numbers are not kept."""
+    follower, told = Follower(run), []
+    for number in range(1, 6):
+        told.append(step(number))
+        run.append(told[-1:])
+        clock.tick()
+        norms = follower.story().norms
+        assert norms.before.tolist() == [report.norm_before for report in told]
+        assert norms.after.tolist() == [report.norm_after for report in told]
 
 
 def test_the_version_changes_with_the_reports_only(run: Run, clock: Clock) -> None:
@@ -106,7 +112,11 @@ def test_a_follower_that_comes_late_tells_the_same_story(run: Run, clock: Clock)
         run.append([step(number), *([epoch(number // 4)] if number % 4 == 0 else [])])
         clock.tick()
         story = early.story()
-    assert replace(story, steps_per_second=None) == replace(Follower(run).story(), steps_per_second=None)
+    late = Follower(run).story()
+    assert [numbers.tolist() for numbers in vars(story.norms).values()] == [
+        numbers.tolist() for numbers in vars(late.norms).values()
+    ]
+    assert replace(story, steps_per_second=None, norms=late.norms) == replace(late, steps_per_second=None)
 
 
 def test_reading_is_throttled(run: Run, clock: Clock) -> None:
@@ -118,7 +128,7 @@ def test_reading_is_throttled(run: Run, clock: Clock) -> None:
         clock.tick(REFRESH_SECONDS / 10)
         assert follower.story() is story
     clock.tick(REFRESH_SECONDS / 5)
-    assert len(follower.story().steps) == 1
+    assert len(follower.story().norms) == 1
 
 
 def test_many_viewers_read_each_byte_once(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,9 +148,9 @@ def test_many_viewers_read_each_byte_once(run: Run, monkeypatch: pytest.MonkeyPa
 
     def watch(lengths: list[int]) -> None:
         while not done.is_set():
-            lengths.append(len(follower.story(max_age=0).steps))
+            lengths.append(len(follower.story(max_age=0).norms))
             done.wait(0.002)
-        lengths.append(len(follower.story(max_age=0).steps))
+        lengths.append(len(follower.story(max_age=0).norms))
 
     threads = [threading.Thread(target=watch, args=(lengths,)) for lengths in seen]
     for thread in threads:
@@ -151,7 +161,7 @@ def test_many_viewers_read_each_byte_once(run: Run, monkeypatch: pytest.MonkeyPa
     for thread in threads:
         thread.join(30)
     assert all(lengths[-1] == 100 and lengths == sorted(lengths) for lengths in seen)
-    assert [s.step for s in follower.story(max_age=0).steps] == list(range(1, 101))
+    assert follower.story(max_age=0).norms.step.tolist() == list(range(1, 101))
     assert read[0][0] == 0
     assert all(after[0] == before[1] for before, after in pairwise(read))
     assert read[-1][1] == run.reports_size()
@@ -201,7 +211,7 @@ def test_a_line_under_way_is_read_when_it_is_whole(run: Run, clock: Clock) -> No
     for size, count in ((0, 0), (5, 0), (len(whole) // 2 + 3, 1), (len(whole) - 1, 1), (len(whole), 2)):
         path.write_bytes(whole[:size])
         clock.tick()
-        assert len(follower.story().steps) == count
+        assert len(follower.story().norms) == count
 
 
 def test_a_garbage_line_is_told_each_time(run: Run, clock: Clock) -> None:

@@ -125,7 +125,7 @@ def show_progress(frame: Frame, run: Run, view: View, story: Story) -> None:
     """One line: what the run is doing, how far it is, how fast, how long yet; or how it ended."""
     _ = frame.translate
     follower, config, status = follow(run), run.config, view.status
-    step = story.steps[-1].step if story.steps else 0
+    step = int(story.norms.step[-1]) if len(story.norms) else 0
     epoch = min(step // follower.steps_per_epoch + 1, config.epochs)
     parts = [state_names(_)[status.state], _("epoch {epoch:,} of {epochs:,}").format(epoch=epoch, epochs=config.epochs)]
     if status.state in LIVE and story.steps_per_second:
@@ -171,7 +171,7 @@ def _show_curves(frame: Frame, run: Run, story: Story) -> None:
     )
     gradient_norm = packed(
         run,
-        lambda: gradient_norm_figure(story.steps, config.clip, follower.steps_per_epoch, config.epochs, _),
+        lambda: gradient_norm_figure(story.norms, config.clip, follower.steps_per_epoch, config.epochs, _),
         lambda: _describe_norm(frame, story, config.clip),
         *identity,
         name="gradient_norm",
@@ -193,12 +193,12 @@ def _describe_perplexity(frame: Frame, story: Story, vocab_size: int) -> str:
 
 def _describe_norm(frame: Frame, story: Story, theta: float) -> str:
     _ = frame.translate
-    if not story.steps:
+    norms = story.norms
+    if not len(norms):
         return _("Gradient norm against epoch; no step has been taken yet.")
-    last = story.steps[-1]
     return _(
         "Gradient norm at every step. At the last one: before clipping {before}, after {after}, θ = {theta}."
-    ).format(before=quantity(last.norm_before), after=quantity(last.norm_after), theta=f"{theta:g}")
+    ).format(before=quantity(float(norms.before[-1])), after=quantity(float(norms.after[-1])), theta=f"{theta:g}")
 
 
 def _show_gates(frame: Frame, run: Run, trace: Trace | None) -> None:
