@@ -72,7 +72,7 @@ def main() -> None:
                 print(info.name, theme)
             lines.append("")
         browser.close()
-        server.stop()
+        server.close()
     (ROOT / "docs" / "gallery.md").write_text("\n".join(lines), encoding="utf-8")
 
 

@@ -5,15 +5,8 @@ from __future__ import annotations
 import io
 import itertools
 import json
-import os
 import re
-import signal
-import socket
-import subprocess
-import sys
 import time
-import urllib.error
-import urllib.request
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +16,7 @@ import psutil
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
 
+from rnnviz.load import App
 from tests.browser_setup import find_browser
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
@@ -43,40 +37,14 @@ SMALL = "hidden_size=8&batch_size=4&num_steps=10&max_chars=1000&predict_every=2"
 CHINESE = "春天的雨落在河面上，小船慢慢地靠岸。老人收起渔网，说今天的鱼不多，可是风很好。" * 40
 
 
-class Server:
+class Server(App):
     """The app on a port of its own, with a home folder of its own."""
 
     def __init__(self, home: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        self.url = f"http://127.0.0.1:{port}"
+        super().__init__(home, workers=2)
         self.home = home
-        environment = {**os.environ, "RNNVIZ_HOME": str(home), "RNNVIZ_WORKERS": "2"}
-        command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
-        self.log = (home / "server.log").open("w")
-        self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=self.log, stderr=self.log)
-        self._wait()
-
-    def _wait(self) -> None:
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            try:
-                with urllib.request.urlopen(f"{self.url}/_stcore/health", timeout=2) as answer:  # noqa: S310  loopback
-                    if answer.status == 200:
-                        return
-            except (urllib.error.URLError, OSError):
-                time.sleep(0.1)
-        raise TimeoutError((self.home / "server.log").read_text())
-
-    def stop(self) -> None:
-        self.process.send_signal(signal.SIGINT)
-        try:
-            self.process.wait(20)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        self.log.close()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.wait()
 
 
 _free: dict[tuple[Browser, str], list[BrowserContext]] = {}
@@ -86,7 +54,7 @@ _free: dict[tuple[Browser, str], list[BrowserContext]] = {}
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     running = Server(tmp_path_factory.mktemp("home"))
     yield running
-    running.stop()
+    running.close()
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +73,7 @@ def page(browser: Browser) -> Iterator[Page]:
     yield from visit(browser)
 
 
-def visit(browser: Browser, page: str = "train", **options: Any) -> Iterator[Page]:
+def visit(browser: Browser, **options: Any) -> Iterator[Page]:
     """A visitor with nothing remembered but the files of the app, which every page would load anew."""
     options = {"viewport": {"width": 1280, "height": 1000}, "locale": "en-US", **options}
     free = _free.setdefault((browser, json.dumps(options)), [])
@@ -233,7 +201,7 @@ def test_cold_deep_link_trains_pauses_survives_a_refresh_resumes_and_stops(
     finally:
         page.goto("about:blank")
         family = psutil.Process(cold.process.pid).children(recursive=True)
-        cold.stop()
+        cold.close()
     wait_until(lambda: all(not process.is_running() for process in family), 20)
 
 

@@ -40,7 +40,7 @@ NAMES = dict(zip(CHARTS, ("展开", "随间隔变化", "谱", "缩放", "裁剪"
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     running = Server(tmp_path_factory.mktemp("home"))
     yield running
-    running.stop()
+    running.close()
 
 
 def open_page(page: Page, server: Server, tab: str, rest: str = "") -> None:  # noqa: F811

@@ -22,7 +22,7 @@ CHARTS = ("chain", "next", "orders", "growth")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     running = Server(tmp_path_factory.mktemp("home"))
     yield running
-    running.stop()
+    running.close()
 
 
 def open_page(page: Page, address: str) -> None:

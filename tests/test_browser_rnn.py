@@ -33,7 +33,7 @@ TINY = Run.open(DATA / "tiny-tanh")
 
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:  # noqa: F811
-    yield from visit(browser, page="rnn")
+    yield from visit(browser)
 
 
 def reading() -> Reading:
@@ -76,7 +76,7 @@ def test_a_cold_deep_link_shows_the_step_it_names(browser: Browser, tmp_path: Pa
     """On a server that has served nothing yet, view, model, text and step of the address stand on the page."""
     cold = Server(tmp_path)
     try:
-        for visitor in visit(browser, page="rnn"):
+        for visitor in visit(browser):
             open_rnn(visitor, f"{cold.url}/rnn?model=tiny-relu&reads=aab+ab&t=3&unit=2")
             expect(visitor.get_by_role("heading", name="RNN", level=1)).to_be_visible()
             expect(visitor.get_by_role("textbox", name="Text to read")).to_have_value("aab ab")
@@ -84,7 +84,7 @@ def test_a_cold_deep_link_shows_the_step_it_names(browser: Browser, tmp_path: Pa
             assert numbers(visitor, "X") == ["1", "0", "0"]  # a space, the first of the vocabulary
             assert all(part in visitor.url for part in ("model=tiny-relu", "t=3", "unit=2"))
     finally:
-        cold.stop()
+        cold.close()
 
 
 def test_numbers_and_terms_light_each_other(page: Page, server: Server) -> None:  # noqa: F811
@@ -164,7 +164,7 @@ def test_it_looks_right(
     scheme: Any,
 ) -> None:
     """In both languages, light and dark, wide and narrow: nothing sticks out, and no labels overlap."""
-    for visitor in visit(browser, page="rnn", color_scheme=scheme):
+    for visitor in visit(browser, color_scheme=scheme):
         open_rnn(visitor, f"{server.url}/rnn?lang={language}")
         title = {"en": "RNN", "zh": "循环神经网络"}[language]
         expect(visitor.get_by_role("heading", name=title, level=1)).to_be_visible()

@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     running = Server(tmp_path_factory.mktemp("home"))
     yield running
-    running.stop()
+    running.close()
 
 
 def open_page(page: Page, address: str, *keys: str) -> None:
