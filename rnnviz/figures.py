@@ -85,7 +85,7 @@ def gradient_norm_figure(
         # where nothing was clipped, the thin line lies on the thick one
         lines.append(_line(*decimate(x, y), name, COLOURS[colour], _("epoch %{x:.2f}: norm %{y:.3~g}"), width))
     values = np.concatenate([norms.before, norms.after, [theta] if theta else []])
-    values = values[values > 0]
+    values = values[np.isfinite(values) & (values > 0)]
     limits = (float(values.min()) / 1.5, float(values.max()) * 1.5) if len(values) else (0.001, 1.0)
     return {"data": lines, "layout": _layout(_("epoch"), _("gradient norm ‖g‖"), total_epochs, limits)}
 

@@ -69,7 +69,7 @@ def pack(
         "data": [{**trace, "z": _steps(trace)} if _packable(trace) else trace for trace in traces],
         "layout": layout,
     }
-    return json.dumps(chart, default=_numbers).encode()
+    return json.dumps(chart, default=_numbers, allow_nan=False).encode()
 
 
 def _parts(figure: go.Figure) -> tuple[list[dict[str, Any]], dict[str, Any]]:
@@ -100,9 +100,9 @@ def _steps(trace: dict[str, Any]) -> dict[str, Any]:
 
 
 def _numbers(values: NDArray[Any]) -> dict[str, str]:
-    """An array as plotly.js reads it, in single precision."""
+    """An array as plotly.js reads it; what is not a number leaves a gap."""
     shape = {"shape": ", ".join(map(str, values.shape))} if values.ndim > 1 else {}
-    return {"dtype": "f4", "bdata": _base64(values.astype("<f4")), **shape}
+    return {"dtype": "f8", "bdata": _base64(values.astype("<f8")), **shape}
 
 
 def _base64(values: NDArray[Any]) -> str:
