@@ -16,6 +16,7 @@ next forward pass of the same shape.
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,6 +29,9 @@ from rnnviz.config import ModelConfig
 from rnnviz.text import UNKNOWN
 
 _LOGITS_IN_CACHE = 300_000
+_LINE = 16  # float32 numbers in a cache line
+_STEPS_WORTH_A_COPY = 8  # of W_h
+_ONE, _TWO = torch.tensor(1.0), torch.tensor(2.0)  # a Python number would become a tensor at every use
 MAX_SHAPES = 4  # of which buffers are kept
 Adjoints = list[tuple[Tensor, ...]]
 """For each direction of a layer dL/dH_t, and for the LSTM dL/dC_t, (T, B, h) each."""
@@ -59,15 +63,26 @@ class Buffers:
         return slices
 
 
+def odd_lines(columns: int) -> int:
+    """How wide to store so many columns that the rows fill an odd number of cache lines.
+
+    Products are faster so: no row shares a line with the next, and no two fall on the same place of
+    the cache, as those of 1,024 columns do.
+    """
+    return _LINE * (-(-columns // _LINE) | 1)
+
+
 @dataclass(frozen=True)
 class Tape:
     """One direction's forward pass: its signals, what entered it, and the order of its steps.
 
     `signals` are views of shape (T, B, h) by their names; `H` has T + 1 rows, the given state
-    at the end where the direction starts. `order` are the steps as they were taken.
+    at the end where the direction starts. `order` are the steps as they were taken. `W_h` are
+    the weights (h, G h) that they were taken with.
     """
 
     buffers: Buffers
+    W_h: Tensor
     signals: dict[str, Tensor]
     X: Tensor
     H: Tensor
@@ -119,11 +134,11 @@ class Direction(nn.Module):
         return named if self.b_hn is None else {**named, "b_hn": getattr(self.b_hn, part)}
 
     def gradient_norms(self) -> dict[str, Tensor]:
-        """The L2 norm of every gradient by its textbook name: squares of columns first, once through memory."""
+        """The L2 norm of every gradient by its textbook name, in one pass: of the rows of each gate first."""
         norms: dict[str, Tensor] = {}
         for name, packed in (("W_x", self.W_x), ("W_h", self.W_h), ("b_", self.b)):
-            gradient = packed.grad.view(-1, len(self.gates) * self.h)  # type: ignore[union-attr]
-            each = (gradient * gradient).sum(0).view(len(self.gates), self.h).sum(1).sqrt_()
+            gradient = packed.grad.view(-1, len(self.gates), self.h)  # type: ignore[union-attr]
+            each = torch.linalg.vector_norm(torch.linalg.vector_norm(gradient, dim=2), dim=0)
             norms |= {f"{name}{gate}": norm for gate, norm in zip(self.gates, each.unbind(), strict=True)}
         return norms if self.b_hn is None else {**norms, "b_hn": torch.linalg.vector_norm(self.b_hn.grad)}
 
@@ -161,7 +176,7 @@ def rnn_forward(W: Direction, tape: Tape, activation: str) -> None:
     phi = tanh_ if activation == "tanh" else torch.relu_
     H = tape.buffers.steps("H", tape.H)
     for t in tape.order:
-        phi(H[tape.after(t)].addmm_(H[tape.before(t)], W.W_h.data))
+        phi(H[tape.after(t)].addmm_(H[tape.before(t)], tape.W_h))
 
 
 def rnn_backward(W: Direction, tape: Tape, dH: Tensor, activation: str) -> Tensor:
@@ -172,10 +187,10 @@ def rnn_backward(W: Direction, tape: Tape, dH: Tensor, activation: str) -> Tenso
     H, buffers = tape.signals["H"], tape.buffers
     dA = buffers.get("Q", *H.shape)  # holds the factors first
     if activation == "tanh":
-        torch.mul(H, H, out=dA).neg_().add_(1.0)
+        torch.addcmul(_ONE, H, H, value=-1, out=dA)
     else:
         torch.gt(H, 0, out=dA)
-    dH_steps, dA_steps, W_hT = dH.unbind(0), buffers.steps("Q", dA), W.W_h.data.T
+    dH_steps, dA_steps, W_hT = dH.unbind(0), buffers.steps("Q", dA), tape.W_h.T
     for t in reversed(tape.order):
         dA_steps[t].mul_(dH_steps[t])
         if (s := _earlier(tape, t)) is not None:
@@ -201,12 +216,12 @@ def gru_forward(W: Direction, tape: Tape, products: Tensor, reset: str) -> None:
         P = buffers.steps("P", products)
         for t in tape.order:
             H_before = H[tape.before(t)]
-            P[t].addmm_(H_before, W.W_h.data)
+            P[t].addmm_(H_before, tape.W_h)
             RZ[t].sigmoid_()
             tanh_(N[t].addcmul_(R[t], M[t]))
             torch.lerp(N[t], H_before, Z[t], out=H[tape.after(t)])
     else:
-        W_rz, W_hh = W.W_h.data[:, : 2 * h], W.W_h.data[:, 2 * h :]
+        W_rz, W_hh = tape.W_h[:, : 2 * h], tape.W_h[:, 2 * h :]
         for t in tape.order:
             H_before = H[tape.before(t)]
             RZ[t].addmm_(H_before, W_rz).sigmoid_()
@@ -230,21 +245,20 @@ def gru_backward(W: Direction, tape: Tape, dH: Tensor, reset: str) -> Tensor:
     H_before = tape.previous(tape.H)
     dA = buffers.get("Q", T, B, 3 * h)  # holds the factors of dH first
     Q_r, Q_z, Q_n = dA[..., :h], dA[..., h : 2 * h], dA[..., 2 * h :]
-    one_minus = buffers.get("one_minus", T, B, h)
-    F_n = buffers.get("F_n", T, B, h)  # (1 - Z)(1 - H~^2)
-    torch.mul(N, N, out=F_n).neg_().add_(1.0)
-    torch.sub(1, Z, out=one_minus)
-    F_n.mul_(one_minus)
-    torch.sub(H_before, N, out=Q_z).mul_(Z).mul_(one_minus)
-    torch.sub(1, R, out=one_minus).mul_(R)  # R (1 - R)
-    dH_steps, Z_steps = dH.unbind(0), buffers.steps("Z", products[..., h : 2 * h])
+    F_n = torch.addcmul(_ONE, N, N, value=-1, out=buffers.get("F_n", T, B, h))
+    F_n.addcmul_(F_n, Z, value=-1)  # (1 - H~^2)(1 - Z): x (1 - s) is x - x s, in one pass
+    torch.sub(H_before, N, out=Q_z).mul_(Z)
+    Q_z.addcmul_(Q_z, Z, value=-1)
+    dH_steps, dH_gates = dH.unbind(0), dH.unsqueeze(2).unbind(0)
+    Z_steps = buffers.steps("Z", products[..., h : 2 * h])
     if reset == "after":
         torch.mul(F_n, R, out=Q_n)
-        torch.mul(F_n, M, out=Q_r).mul_(one_minus)
+        torch.mul(Q_n, M, out=Q_r)
+        Q_r.addcmul_(Q_r, R, value=-1)
         dA_gates, dA_flat = buffers.steps("Q gates", dA.view(T, B, 3, h)), buffers.steps("Q", dA)
-        W_hT = W.W_h.data.T
+        W_hT = tape.W_h.T
         for t in reversed(tape.order):
-            dA_gates[t].mul_(dH_steps[t].unsqueeze(1))
+            dA_gates[t].mul_(dH_gates[t])
             if (s := _earlier(tape, t)) is not None:
                 dH_steps[s].addcmul_(dH_steps[t], Z_steps[t]).addmm_(dA_flat[t], W_hT)
         dM = dA[..., 2 * h :]
@@ -252,9 +266,9 @@ def gru_backward(W: Direction, tape: Tape, dH: Tensor, reset: str) -> Tensor:
         torch.mm(_rows(H_before).T, _rows(dA), out=W.W_h.grad)
         torch.mul(dH, F_n, out=dM)  # from here on dA_h, as the input's part needs it
         return dA
-    torch.mul(H_before, one_minus, out=Q_r)
+    torch.addcmul(M, M, R, value=-1, out=Q_r)  # M is R * H_{t-1} here
     Q_n.copy_(F_n)
-    W_rzT, W_hhT = W.W_h.data[:, : 2 * h].T, W.W_h.data[:, 2 * h :].T
+    W_rzT, W_hhT = tape.W_h[:, : 2 * h].T, tape.W_h[:, 2 * h :].T
     dA_r, dA_z, dA_n = (buffers.steps(n, x) for n, x in (("Q_r", Q_r), ("Q_z", Q_z), ("Q_n", Q_n)))
     dA_rz, R_steps = buffers.steps("Q_rz", dA[..., : 2 * h]), buffers.steps("R", products[..., :h])
     dQ = buffers.get("dQ", B, h)
@@ -287,11 +301,11 @@ def lstm_forward(W: Direction, tape: Tape, gates: Tensor) -> None:
     tanh_C = buffers.steps("tanh_C", buffers.get("tanh_C", T, B, h))
     for t in tape.order:
         C_after = C[tape.after(t)]
-        G[t].addmm_(H[tape.before(t)], W.W_h.data)
+        G[t].addmm_(H[tape.before(t)], tape.W_h)
         IFO[t].sigmoid_()
         tanh_(C_tilde[t])
         torch.mul(F[t], C[tape.before(t)], out=C_after).addcmul_(I[t], C_tilde[t])
-        torch.mul(O[t], tanh_(tanh_C[t].copy_(C_after)), out=H[tape.after(t)])
+        torch.mul(O[t], tanh(C_after, out=tanh_C[t]), out=H[tape.after(t)])
 
 
 def lstm_backward(W: Direction, tape: Tape, dH: Tensor, dC: Tensor) -> Tensor:
@@ -308,21 +322,22 @@ def lstm_backward(W: Direction, tape: Tape, dH: Tensor, dC: Tensor) -> Tensor:
     I, F, O, C_tilde = (gates[..., i * h : (i + 1) * h] for i in range(4))  # noqa: E741
     tanh_C = buffers.get("tanh_C", T, B, h)
     dA = buffers.get("Q", T, B, 4 * h)  # holds the factors of dC and dH first
-    E = torch.mul(tanh_C, tanh_C, out=buffers.get("E", T, B, h)).neg_().add_(1.0).mul_(O)
-    sigmoids, Q_ifo = gates[..., : 3 * h], dA[..., : 3 * h]
-    torch.mul(sigmoids, sigmoids, out=Q_ifo).neg_().add_(sigmoids)  # s (1 - s)
+    E = torch.addcmul(_ONE, tanh_C, tanh_C, value=-1, out=buffers.get("E", T, B, h)).mul_(O)
+    sigmoids = gates[..., : 3 * h]
+    torch.addcmul(sigmoids, sigmoids, sigmoids, value=-1, out=dA[..., : 3 * h])  # s (1 - s)
     dA[..., :h].mul_(C_tilde)
     dA[..., h : 2 * h].mul_(tape.previous(tape.C))  # type: ignore[arg-type]
     dA[..., 2 * h : 3 * h].mul_(tanh_C)
-    torch.mul(C_tilde, C_tilde, out=dA[..., 3 * h :]).neg_().add_(1.0).mul_(I)
-    dH_steps, dC_steps, E_steps, F_steps = dH.unbind(0), dC.unbind(0), buffers.steps("E", E), buffers.steps("F", F)
+    torch.addcmul(_ONE, C_tilde, C_tilde, value=-1, out=dA[..., 3 * h :]).mul_(I)
+    dH_steps, dC_steps, dC_gates = dH.unbind(0), dC.unbind(0), dC.unsqueeze(2).unbind(0)
+    E_steps, F_steps = buffers.steps("E", E), buffers.steps("F", F)
     dA_if = buffers.steps("Q_if", dA.view(T, B, 4, h)[:, :, :2])
     dA_o, dA_c = buffers.steps("Q_o", dA[..., 2 * h : 3 * h]), buffers.steps("Q_c", dA[..., 3 * h :])
-    dA_steps, W_hT = buffers.steps("Q", dA), W.W_h.data.T
+    dA_steps, W_hT = buffers.steps("Q", dA), tape.W_h.T
     for t in reversed(tape.order):
         dC_t, dH_t = dC_steps[t], dH_steps[t]
         dC_t.addcmul_(dH_t, E_steps[t])
-        dA_if[t].mul_(dC_t.unsqueeze(1))
+        dA_if[t].mul_(dC_gates[t])
         dA_o[t].mul_(dH_t)
         dA_c[t].mul_(dC_t)
         if (s := _earlier(tape, t)) is not None:
@@ -332,9 +347,14 @@ def lstm_backward(W: Direction, tape: Tape, dH: Tensor, dC: Tensor) -> Tensor:
     return dA
 
 
+def tanh(x: Tensor, out: Tensor) -> Tensor:
+    """tanh(x) = 2 sigma(2 x) - 1, into `out`: torch's sigmoid is four times as fast as its tanh on a CPU."""
+    return torch.mul(x, _TWO, out=out).sigmoid_().mul_(_TWO).sub_(_ONE)
+
+
 def tanh_(x: Tensor) -> Tensor:
-    """tanh(x) = 2 sigma(2 x) - 1, in place: torch's sigmoid is four times as fast as its tanh on a CPU."""
-    return x.mul_(2.0).sigmoid_().mul_(2.0).sub_(1.0)
+    """`tanh` in place."""
+    return tanh(x, out=x)
 
 
 def _earlier(tape: Tape, t: int) -> int | None:
@@ -393,16 +413,19 @@ class FusedLayer(nn.Module):
         return tape
 
     def _tape(self, i: int, X: Tensor, T: int, B: int) -> Tape:
-        h, reverse = self.config.hidden_size, i == 1
+        h, reverse, W_h = self.config.hidden_size, i == 1, self._weights()[i].W_h.data
         key = (i, T, B)
-        buffers = self._buffers_of.pop(key, None) or Buffers(self._weights()[i].W_h.data)
+        buffers = self._buffers_of.pop(key, None) or Buffers(W_h)
         self._buffers_of[key] = buffers
         while len(self._buffers_of) > MAX_SHAPES * len(self.directions):
             self._buffers_of.popitem(last=False)
         H = buffers.get("H", T + 1, B, h)
         C = buffers.get("C", T + 1, B, h) if self.config.cell == "lstm" else None
+        if T >= _STEPS_WORTH_A_COPY:
+            columns = W_h.shape[1]
+            W_h = buffers.get("W_h", h, odd_lines(columns))[:, :columns].copy_(W_h)
         order = range(T - 1, -1, -1) if reverse else range(T)
-        tape = Tape(buffers, {}, X, H, C, order, reverse)
+        tape = Tape(buffers, W_h, {}, X, H, C, order, reverse)
         tape.signals.update(_signals(self.config.cell, tape, T, B, h))
         return tape
 
@@ -478,27 +501,31 @@ def output_loss(
 
     O = H W_hq + b_q; L = mean over known targets of -log softmax(O)_y; dO = (softmax(O) - onehot(y)) / n.
     So many rows go together that their logits stay in the processor's cache; (T B, V) never exists.
+    The products work on copies of W_hq and b_q, wider by `odd_lines`: the columns added have b_q = -inf,
+    hence probability and gradient 0.
     Leaves dL/dW_hq and dL/db_q in `.grad`; returns the loss in nats summed, n, and dL/dH (T, B, D h).
     """
     rows, targets = H.flatten(0, 1), Y.flatten()
     known = targets != UNKNOWN
-    n, V = int(known.sum()), W_hq.shape[1]
-    size = max(64, _LOGITS_IN_CACHE // V)
-    space = buffers.get("logits", min(size, len(rows)), V)
+    (Dh, V), n = W_hq.shape, int(known.sum())
+    width = odd_lines(V)
+    W, dW = (buffers.get(name, Dh, width) for name in ("W_hq", "dW_hq"))
+    b, db = (buffers.get(name, width) for name in ("b_q", "db_q"))
+    W[:, V:], b[V:] = 0.0, -math.inf
+    W[:, :V], b[:V] = W_hq.data, b_q.data
+    size = max(64, _LOGITS_IN_CACHE // width)
+    space = buffers.get("logits", min(size, len(rows)), width)
     dH = buffers.get("dH", *rows.shape)
-    dW, db = W_hq.grad, b_q.grad
-    assert dW is not None  # noqa: S101  views of the flat gradient, there from the start
-    assert db is not None  # noqa: S101
-    dW.zero_()
-    db.zero_()
-    nats = 0.0
-    for part in (slice(i, i + size) for i in range(0, len(rows), size)):
-        log_P, dO = _softmax_loss(rows[part], targets[part], known[part], W_hq.data, b_q.data, space)
+    nats, mean = 0.0, 1.0 / max(n, 1)
+    for i in range(0, len(rows), size):
+        part, first = slice(i, i + size), i == 0
+        log_P, dO = _softmax_loss(rows[part], targets[part], known[part], W, b, space)
         nats -= float(log_P.sum(dtype=torch.float64))
-        dO *= 1.0 / max(n, 1)
-        dW.addmm_(rows[part].T, dO)
-        db += dO.sum(0)
-        torch.mm(dO, W_hq.data.T, out=dH[part])
+        dW.addmm_(rows[part].T, dO, beta=0.0 if first else 1.0, alpha=mean)
+        db.addmv_(dO.T, torch.ones_like(log_P), beta=0.0 if first else 1.0, alpha=mean)
+        dH[part].addmm_(dO, W.T, beta=0.0, alpha=mean)
+    W_hq.grad.copy_(dW[:, :V])  # type: ignore[union-attr]  # views of the flat gradient, there from the start
+    b_q.grad.copy_(db[:V])  # type: ignore[union-attr]
     return nats, n, dH.view_as(H)
 
 
