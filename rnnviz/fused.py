@@ -28,7 +28,7 @@ from rnnviz.cells import Cell, State, Weights, cell_of
 from rnnviz.config import ModelConfig
 from rnnviz.text import UNKNOWN
 
-_LOGITS_IN_CACHE = 300_000
+_LOGITS_IN_CACHE = 600_000
 _LINE = 16  # float32 numbers in a cache line
 _STEPS_WORTH_A_COPY = 8  # of W_h
 _ONE, _TWO = torch.tensor(1.0), torch.tensor(2.0)  # a Python number would become a tensor at every use
@@ -160,7 +160,7 @@ def input_part(W: Direction, X: Tensor, out: Tensor) -> Tensor:
 def input_gradients(W: Direction, X: Tensor, dA: Tensor) -> Tensor | None:
     """dL/dW_x and dL/db from dL/dA, A = X W_x + b; returns dL/dX, or None where X were indices."""
     rows = dA.flatten(0, 1)
-    torch.sum(rows, 0, out=W.b.grad)
+    torch.mv(rows.T, rows.new_ones(len(rows)), out=W.b.grad)  # faster than the sum
     if X.dtype == torch.int64:
         indices = X.flatten()
         if bool((indices < 0).any()):
@@ -262,7 +262,7 @@ def gru_backward(W: Direction, tape: Tape, dH: Tensor, reset: str) -> Tensor:
             if (s := _earlier(tape, t)) is not None:
                 dH_steps[s].addcmul_(dH_steps[t], Z_steps[t]).addmm_(dA_flat[t], W_hT)
         dM = dA[..., 2 * h :]
-        torch.sum(_rows(dA)[:, 2 * h :], 0, out=W.b_hn.grad)  # type: ignore[union-attr]
+        torch.mv(_rows(dM).T, dM.new_ones(T * B), out=W.b_hn.grad)  # type: ignore[union-attr]
         torch.mm(_rows(H_before).T, _rows(dA), out=W.W_h.grad)
         torch.mul(dH, F_n, out=dM)  # from here on dA_h, as the input's part needs it
         return dA
@@ -513,7 +513,8 @@ def output_loss(
     b, db = (buffers.get(name, width) for name in ("b_q", "db_q"))
     W[:, V:], b[V:] = 0.0, -math.inf
     W[:, :V], b[:V] = W_hq.data, b_q.data
-    size = max(64, _LOGITS_IN_CACHE // width)
+    parts = -(-len(rows) * width // _LOGITS_IN_CACHE)
+    size = max(64, -(-len(rows) // parts))
     space = buffers.get("logits", min(size, len(rows)), width)
     dH = buffers.get("dH", *rows.shape)
     nats, mean = 0.0, 1.0 / max(n, 1)
