@@ -1,5 +1,16 @@
-"""The app: `streamlit run app.py`. Navigation and nothing else; the pages are in `pages/`."""
+"""The app: `streamlit run app.py`. The pages are in `pages/`.
 
-from rnnviz import ui
+Streamlit reads this file in two ways: as a module when its server starts, which gets an address
+more than Streamlit's own, and as a script whenever a page is asked for.
+"""
 
-ui.navigation().run()
+import streamlit as st
+
+if __name__ == "__main__":
+    from rnnviz import ui
+
+    ui.navigation().run()
+else:
+    from rnnviz.server import routes
+
+    app = st.App(__file__, routes=routes())

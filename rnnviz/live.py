@@ -46,7 +46,7 @@ def _component() -> Any:
 
 def preload() -> None:
     """Have the browser fetch and compile plotly.js while the page above the first chart is still on its way."""
-    live_charts(key="plotly")
+    live_charts(together(), key="plotly")
 
 
 def pack(
@@ -82,9 +82,27 @@ def _parts(figure: go.Figure) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     return values["data"], values["layout"]
 
 
-def live_charts(*packed: bytes, key: str) -> None:
-    """Show charts that `pack` made, side by side where there is room, or update those that stand under this key."""
-    _component()(data=b"[" + b",".join(packed) + b"]", key=key, height="content")
+def together(*packed: bytes, version: int = 0, source: str = "", every: float | None = None) -> bytes:
+    """Charts that `pack` made, as the browser reads them.
+
+    With a `source` the browser goes on by itself: every so many seconds it asks that address, relative
+    to the page's, for what is newer than this `version`, and is answered in the same form, or with
+    204 where nothing is. It stops where an answer has no `every`.
+    """
+    head = json.dumps({"version": version, "source": source, "every": every})
+    return head[:-1].encode() + b', "charts": [' + b",".join(packed) + b"]}"
+
+
+def live_charts(charts: bytes, *, key: str) -> None:
+    """Show charts put `together`, side by side where there is room, or update those that stand under this key.
+
+    When a source has said that there is no more to come, the script or its fragment runs again.
+    """
+    _component()(data=charts, key=key, height="content", on_ended_change=_nothing)
+
+
+def _nothing() -> None:
+    """That it was called is enough: Streamlit runs the script again."""
 
 
 def _packable(trace: dict[str, Any]) -> bool:

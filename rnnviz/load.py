@@ -10,6 +10,7 @@ viewer refreshes as a browser does and now and then chooses another signal. It e
 from __future__ import annotations
 
 import asyncio
+import http.client
 import json
 import os
 import random
@@ -23,6 +24,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -59,6 +61,8 @@ class Session:
         self._timers: dict[str, asyncio.Task[None]] = {}
         self._values: dict[str, list[str]] = {}
         self._fragments: dict[str, str] = {}
+        self._curves: dict[str, Any] = {"every": None}
+        self._fetching: asyncio.Task[None] | None = None
         self._page = self._script = ""
         self._finished = asyncio.Event()
 
@@ -86,7 +90,7 @@ class Session:
 
     async def close(self) -> None:
         """Close the tab."""
-        for task in (*self._tasks, *self._timers.values()):
+        for task in (*self._tasks, *self._timers.values(), *filter(None, [self._fetching])):
             task.cancel()
         if self._socket is not None:
             await self._socket.close()
@@ -94,8 +98,9 @@ class Session:
     async def _until(self, condition: Any) -> None:
         deadline = time.monotonic() + _PATIENCE
         while not condition():
-            if self._tasks and self._tasks[0].done():
-                self._tasks[0].result()  # what broke the listening is raised here
+            for task in filter(None, [*self._tasks, self._fetching]):
+                if task.done():
+                    task.result()  # what broke it is raised here
             if time.monotonic() > deadline:
                 raise TimeoutError(f"the page {self._page} did not answer within {_PATIENCE:g} s")
             await asyncio.sleep(0.005)
@@ -150,8 +155,29 @@ class Session:
         self.widgets[key] = part.id
         self._fragments[part.id] = delta.fragment_id
         if kind == "bidi_component" and part.bytes:
-            self.described |= {chart["name"]: chart["description"] for chart in json.loads(part.bytes)}
+            shown = json.loads(part.bytes)
+            self._describe(shown)
+            if key == "curves":
+                self._curves = shown
+                if self._fetching is None:
+                    self._fetching = asyncio.create_task(self._fetch())
         return bool(key == "curves")
+
+    def _describe(self, shown: dict[str, Any]) -> None:
+        self.described |= {chart["name"]: chart["description"] for chart in shown["charts"]}
+
+    async def _fetch(self) -> None:
+        """Ask for newer curves, as the component does, for as long as there are some to come."""
+        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=_PATIENCE)) as connection:
+            while self._curves["every"]:
+                await asyncio.sleep(self._curves["every"] * random.uniform(0.85, 1.15))  # noqa: S311  no secret
+                asked = self._curves
+                body = await asyncio.to_thread(_get, connection, f"/{asked['source']}&version={asked['version']}")
+                if body and self._curves is asked:
+                    self._curves = json.loads(body)
+                    self._describe(self._curves)
+                    self.updates += 1
+        self._fetching = None
 
     def _stop(self, fragment: str) -> None:
         if fragment in self._timers:
@@ -165,6 +191,16 @@ class Session:
 
         self._stop(fragment)
         self._timers[fragment] = asyncio.create_task(timer())
+
+
+def _get(connection: http.client.HTTPConnection, address: str) -> bytes:
+    """What an address answers; nothing where that is 204."""
+    connection.request("GET", address, headers={"Accept-Encoding": "gzip"})  # as browsers do
+    answer = connection.getresponse()
+    body = answer.read()
+    if answer.status not in (200, 204):
+        raise InputError("{address} answered {status}", address=address, status=answer.status)
+    return body
 
 
 class App:

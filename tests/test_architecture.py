@@ -77,6 +77,7 @@ ORDER = (
     "ui.gradients.learning_map",
     "ui.gradients",
     "ui",
+    "server",
 )
 PACKAGE = sorted((ROOT / "rnnviz").rglob("*.py"))
 PAGES = [ROOT / "app.py", *sorted((ROOT / "pages").glob("*.py"))]
@@ -126,11 +127,11 @@ def test_imports_run_downward(name: str) -> None:
 
 
 def test_only_the_pages_know_streamlit() -> None:
-    """ui/, live.py, app.py and the pages; all else is a library without it."""
+    """ui/, live.py, server.py, app.py and the pages; all else is a library without it."""
     know = {module_name(path) for path in PACKAGE if imports_of_package(path, "streamlit")}
     assert {"ui.frame", "live"} <= know
     # load.py speaks the protocol of Streamlit's front end; it shows nothing
-    assert {name.split(".")[0] for name in know} == {"ui", "live", "load"}
+    assert {name.split(".")[0] for name in know} == {"ui", "live", "server", "load"}
 
 
 @pytest.mark.parametrize(

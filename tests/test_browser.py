@@ -259,6 +259,9 @@ def test_another_browser_sees_the_same_run_live_and_leaving_keeps_it(
         expect(progress(other)).to_contain_text("训练中")
         before = drawn(other, "perplexity")
         wait_until(lambda other=other, before=before: drawn(other, "perplexity") > before + 2)
+        for _ in range(3):
+            with other.expect_response(lambda answer: "/app/newest/" in answer.url and answer.status == 200):
+                pass
     page.get_by_role("link", name="Home").click()
     expect(page.get_by_role("heading", name="Home", level=1)).to_be_visible()
     page.get_by_role("link", name="Train", exact=True).click()

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import secrets
 import shutil
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -48,6 +51,27 @@ def test_a_session_sees_what_a_browser_would(app: App, tmp_path: Path) -> None:
         await session.close()
 
     asyncio.run(visit())
+
+
+def test_newest_curves_have_an_address(app: App, tmp_path: Path) -> None:
+    """A run that has ended is told once more with nothing to come; what cannot be asked for is said in words."""
+
+    def ask(address: str) -> tuple[int, str]:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{app.port}/app/newest/{address}") as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    (name,) = copies(tmp_path, 1)
+    status, body = ask(f"{name}?lang=zh&version=0")
+    told = json.loads(body)
+    assert status == 200
+    assert [chart["title"] for chart in told["charts"]] == ["困惑度", "梯度范数"]
+    assert (told["every"], told["source"]) == (None, "")
+    assert ask("../../etc/passwd")[0] == 400
+    assert ask("nothing?lang=zh") == (404, "'nothing' 不是训练的编号")
+    assert ask(f"{name}?version=-1") == (400, "version is '-1'; allowed: a whole number")
 
 
 def test_the_page_process_stays_as_small_after_two_hundred_runs(app: App, tmp_path: Path) -> None:

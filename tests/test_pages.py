@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,11 @@ from rnnviz import ui
 from rnnviz.config import PRESETS, TrainConfig
 from rnnviz.connection import Worker
 from rnnviz.engine import Load
+from rnnviz.errors import InputError
+from rnnviz.i18n import translator
 from rnnviz.runs import Run, Status
 from rnnviz.text import read, split
+from rnnviz.ui.runs import EXAMPLE, REFRESH_SECONDS, newest_curves
 
 APP = str(Path(__file__).resolve().parent.parent / "app.py")
 pytestmark = [
@@ -95,7 +99,7 @@ def charts(app: AppTest) -> dict[str, Any]:
     """What each live chart of the page was given, by its name: figure and description."""
     shown = [element.proto for element in app.main.get("bidi_component")]
     packed = [json.loads(proto.bytes) for proto in shown if proto.component_name == "rnnviz_live_charts"]
-    return {chart["name"]: chart for several in packed for chart in several}
+    return {chart["name"]: chart for several in packed for chart in several["charts"]}
 
 
 @pytest.mark.parametrize(("language", "title"), [("en", "Home"), ("zh", "首页")])
@@ -228,6 +232,26 @@ def test_what_the_host_does_not_allow_cannot_be_chosen(engine: IdleEngine, host:
     assert (units.value, units.max) == (32, 32)
     assert "at most 1,000" in app.error[0].value
     assert app.button(key="train").disabled
+
+
+def test_curves_are_fetched_while_a_run_moves(engine: IdleEngine, tmp_path: Path) -> None:
+    """The page names where to fetch them; nothing is told twice, and the end of a run is told at once."""
+    run_id = "0123456789abcdef0123"
+    shutil.copytree(EXAMPLE, tmp_path / "runs" / run_id)
+    engine.states[run_id] = Status("running")
+    app = open_app("train", "zh", run=run_id)
+    (shown,) = [json.loads(e.proto.bytes) for e in app.main.get("bidi_component") if e.proto.id.endswith("-curves")]
+    assert shown["source"] == f"app/newest/{run_id}?lang=zh"
+    assert shown["every"] == REFRESH_SECONDS
+    frame = ui.Frame("train", "zh", translator("zh"))
+    told = json.loads(newest_curves(frame, run_id, version=0) or b"")
+    assert told == shown
+    assert newest_curves(frame, run_id, told["version"]) is None
+    engine.states[run_id] = Status("paused")
+    ended = json.loads(newest_curves(frame, run_id, told["version"]) or b"")
+    assert (ended["every"], ended["source"], ended["charts"]) == (None, "", told["charts"])
+    with pytest.raises(InputError, match="not the id of a run"):
+        newest_curves(frame, "../etc", version=0)
 
 
 def test_a_paused_run_says_why(engine: IdleEngine) -> None:

@@ -1,11 +1,11 @@
 // Plotly charts that are updated in place: no flicker, and zoom and hover survive.
 //
-// `data` is a list of charts as live.py packs them: each a figure in Plotly's JSON, in which every
-// heatmap's `z` is in 16-bit steps, and what is said about it. plotly.js is loaded once a page from
-// the address in `data-plotly`. Colours and fonts come from Streamlit's theme, read at every
+// `data` has charts as live.py packs them: each a figure in Plotly's JSON, in which every heatmap's
+// `z` is in 16-bit steps, and what is said about it; and while there is more to come the address
+// to ask for it. plotly.js is loaded once a page from the address in `data-plotly`. Colours and fonts come from Streamlit's theme, read at every
 // drawing. The text of users reaches Plotly as axis labels only, one character each.
 
-const places = new WeakMap(); // of each component its charts by their names
+const places = new WeakMap(); // what stands in each component
 let loading = null;
 
 function loadPlotly(address) {
@@ -237,19 +237,47 @@ function remove(chart) {
   chart.plot.parentElement.remove();
 }
 
-export default function ({ data, parentElement }) {
-  const place = parentElement.querySelector(".live-charts");
-  const address = place.dataset.plotly;
-  loadPlotly(address).catch(() => {}); // a chart that needs it will say so
-  const charts = places.get(parentElement) ?? new Map();
-  places.set(parentElement, charts);
-  for (const packed of JSON.parse(new TextDecoder().decode(data))) {
+function show(place, { charts, version, source, every }) {
+  const { element, address } = place;
+  if (source && source === place.source && version === place.version) return; // it came both ways
+  for (const packed of charts) {
     const { name } = packed;
-    if (!charts.has(name)) charts.set(name, create(place, address, name));
-    update(charts.get(name), packed);
+    if (!place.charts.has(name)) place.charts.set(name, create(element, address, name));
+    update(place.charts.get(name), packed);
   }
+  Object.assign(place, { version, source, every });
+}
+
+// Ask for what is new, not in step with the rest of the class, until there is no more to come.
+function follow(place) {
+  clearTimeout(place.timer);
+  if (!place.every) return;
+  place.timer = setTimeout(async () => {
+    const { source, version } = place;
+    try {
+      const answer = document.hidden ? null : await fetch(source + "&version=" + version);
+      // While it was under way Streamlit may have shown something newer, or another run.
+      if (answer?.status === 200 && place.source === source && place.version === version) {
+        show(place, await answer.json());
+        if (!place.every) place.end();
+      }
+    } catch {} // the server is away, as Streamlit says; it may come back
+    if (places.has(place.parent)) follow(place);
+  }, place.every * 1000 * (0.85 + 0.3 * Math.random()));
+}
+
+export default function ({ data, parentElement, setTriggerValue }) {
+  const element = parentElement.querySelector(".live-charts");
+  const address = element.dataset.plotly;
+  loadPlotly(address).catch(() => {}); // a chart that needs it will say so
+  const place = places.get(parentElement) ?? { parent: parentElement, element, address, charts: new Map() };
+  places.set(parentElement, place);
+  place.end = () => setTriggerValue("ended", true);
+  show(place, JSON.parse(new TextDecoder().decode(data)));
+  follow(place);
   return () => {
-    charts.forEach(remove);
+    clearTimeout(place.timer);
+    place.charts.forEach(remove);
     places.delete(parentElement);
   };
 }

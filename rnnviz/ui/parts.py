@@ -10,7 +10,7 @@ from typing import Any
 import streamlit as st
 
 from rnnviz.figures import standalone, visible
-from rnnviz.live import live_charts, pack
+from rnnviz.live import live_charts, pack, together
 from rnnviz.ui.frame import Frame
 
 _WIDE, _NARROW = 3, 2
@@ -39,7 +39,8 @@ def picture(
     `table` maps column titles to columns of equal length. PNG comes from the camera above the
     figure. Zoom is kept for as long as `revision` is the same.
     """
-    live_charts(pack(figure, name=key, description=description, revision=revision, height=height), key=key)
+    chart = pack(figure, name=key, description=description, revision=revision, height=height)
+    live_charts(together(chart), key=key)
     table_and_files(frame, key, table, figure)
 
 

@@ -8,14 +8,14 @@ from threading import Lock
 from typing import Any
 
 import streamlit as st
-from cachetools import LRUCache, cached
+from cachetools import LRUCache, TLRUCache, cached
 
 from rnnviz.engine import LIVE, View
 from rnnviz.errors import InputError
 from rnnviz.figures import gates_figure, gradient_norm_figure, perplexity_figure
 from rnnviz.following import Follower, Story
 from rnnviz.i18n import duration, quantity
-from rnnviz.live import live_charts, pack
+from rnnviz.live import live_charts, pack, together
 from rnnviz.recording import Trace
 from rnnviz.reports import to_csv
 from rnnviz.runs import Run
@@ -26,7 +26,10 @@ from rnnviz.ui.labels import state_names
 
 EXAMPLE = DATA / "example"
 REFRESH_SECONDS = 0.5
-_SECONDS_A_VIEWER = 0.053  # thirty viewers leave the processor to training and to whoever presses a button
+_CURVES = "app/newest"  # the address of the newest curves, in rnnviz/server.py
+# Thirty viewers leave the processor to training and to whoever presses a button.
+_SECONDS_A_VIEWER = 0.2
+_CURVES_SECONDS_A_VIEWER = 0.033
 
 
 def ships(run: Run) -> bool:
@@ -48,9 +51,17 @@ def _packed(identity: tuple[Any, ...], make: Callable[[], bytes]) -> bytes:
     return make()
 
 
-@cached(LRUCache(64), key=lambda run, version: (run.folder, version), lock=Lock())
-def _recorded(run: Run, version: int) -> Trace | None:
-    return run.recording()
+@cached(
+    TLRUCache(64, ttu=lambda key, value, now: now + 0.5 * refresh_seconds()), key=lambda run: run.folder, lock=Lock()
+)
+def _recorded(run: Run) -> tuple[int, Trace] | None:
+    """The newest recording and what tells it from others, read once for all who watch; None before the first."""
+    try:
+        version = run.recording_path().stat().st_mtime_ns
+    except FileNotFoundError:
+        return None
+    trace: Trace | None = run.recording()
+    return None if trace is None else (version, trace)
 
 
 def packed(
@@ -70,10 +81,18 @@ def packed(
 
 
 def show_run(frame: Frame, run: Run, *, live: bool) -> None:
-    """A run's curves, gates and writing; while it is live they move by themselves."""
+    """A run's curves, gates and writing; while it is live they move by themselves.
+
+    Each part is a fragment, so that a choice among the gates draws the gates alone. The curves move
+    more often than the rest where many watch: the browser fetches them without Streamlit.
+    """
+    _ = frame.translate
     every = own_refresh_seconds() if live else None
     st.fragment(_live_view, run_every=every)(frame, run, every)
-    st.fragment(_writing_view, run_every=4 * every if every else None)(frame, run)
+    st.markdown("**" + _("Inside the cell, character by character") + "**")
+    st.fragment(_gates_view, run_every=every)(frame, run)
+    st.markdown("**" + _("What it writes") + "**")
+    st.fragment(_writing_view, run_every=2 * every if every else None)(frame, run)
 
 
 def refresh_seconds() -> float:
@@ -81,27 +100,21 @@ def refresh_seconds() -> float:
     return max(REFRESH_SECONDS, _SECONDS_A_VIEWER * engine().viewers)
 
 
+def curves_seconds() -> float:
+    """How often its curves are fetched."""
+    return max(REFRESH_SECONDS, _CURVES_SECONDS_A_VIEWER * engine().viewers)
+
+
 def own_refresh_seconds() -> float:
     """The same, a little different for each page: a class that looks in step would wait in step."""
     return refresh_seconds() * uniform(0.85, 1.15)  # noqa: S311  no secret
 
 
-def _recording(run: Run) -> Trace | None:
-    """The newest recording, read once for all who watch."""
-    try:
-        version = run.recording_path().stat().st_mtime_ns
-    except FileNotFoundError:
-        return None
-    trace: Trace | None = _recorded(run, version)
-    return trace
-
-
 def _live_view(frame: Frame, run: Run, every: float | None) -> None:
     try:
-        trace = _recording(run)
         follower = follow(run)
         view = None if ships(run) else engine().view(run.id)
-        story = follower.story(max_age=0.8 * every if every else 0.0)
+        story = follower.story(max_age=0.8 * curves_seconds() if every else 0.0)
     except InputError as error:
         show_error(frame, error)
         return
@@ -109,8 +122,19 @@ def _live_view(frame: Frame, run: Run, every: float | None) -> None:
         st.rerun()  # the buttons above have to change as well, or the pace does
     if view:
         show_progress(frame, run, view, story)
-    _show_curves(frame, run, story)
-    _show_gates(frame, run, trace)
+    live_charts(curves(frame, run, story, moving=bool(every)), key="curves")
+
+
+def _gates_view(frame: Frame, run: Run) -> None:
+    try:
+        recorded = _recorded(run)
+    except InputError as error:
+        show_error(frame, error)
+        return
+    if recorded is None:
+        st.caption(frame.translate("The gates appear with the first recording."))
+    else:
+        _show_gates(frame, run, *recorded)
 
 
 def _writing_view(frame: Frame, run: Run) -> None:
@@ -157,7 +181,24 @@ def show_progress(frame: Frame, run: Run, view: View, story: Story) -> None:
         )
 
 
-def _show_curves(frame: Frame, run: Run, story: Story) -> None:
+def newest_curves(frame: Frame, run_id: str, version: int) -> bytes | None:
+    """A run's curves if they are newer than this version or the run has halted, else None.
+
+    Raises InputError where there is no such run.
+    """
+    run = _found(run_id)
+    moving = engine().view(run_id).moving
+    story = follow(run).story(max_age=0.8 * curves_seconds() if moving else 0.0)
+    return curves(frame, run, story, moving=moving) if story.version != version or not moving else None
+
+
+@cached(LRUCache(64), lock=Lock())
+def _found(run_id: str) -> Run:
+    return Run.find(run_id)
+
+
+def curves(frame: Frame, run: Run, story: Story, *, moving: bool) -> bytes:
+    """Perplexity and gradient norm, and while the run moves where to fetch what comes next."""
     _ = frame.translate
     config, follower, V = run.config, follow(run), len(run.corpus.vocabulary)
     identity = (story.version, frame.language)
@@ -177,7 +218,9 @@ def _show_curves(frame: Frame, run: Run, story: Story) -> None:
         name="gradient_norm",
         title=_("Gradient norm"),
     )
-    live_charts(perplexity, gradient_norm, key="curves")
+    source = f"{_CURVES}/{run.id}?lang={frame.language}" if moving else ""
+    every = curves_seconds() if moving else None
+    return together(perplexity, gradient_norm, version=story.version, source=source, every=every)
 
 
 def _describe_perplexity(frame: Frame, story: Story, vocab_size: int) -> str:
@@ -201,13 +244,9 @@ def _describe_norm(frame: Frame, story: Story, theta: float) -> str:
     ).format(before=quantity(float(norms.before[-1])), after=quantity(float(norms.after[-1])), theta=f"{theta:g}")
 
 
-def _show_gates(frame: Frame, run: Run, trace: Trace | None) -> None:
+def _show_gates(frame: Frame, run: Run, version: int, trace: Trace) -> None:
     """The heatmap of one signal, chosen by gate, layer and direction."""
     _ = frame.translate
-    if trace is None:
-        st.caption(_("The gates appear with the first recording."))
-        return
-    st.markdown("**" + _("Inside the cell, character by character") + "**")
     row = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
     telling = {"rnn": "H", "gru": "Z", "lstm": "F"}[trace.cell]
     name = pick(
@@ -221,7 +260,6 @@ def _show_gates(frame: Frame, run: Run, trace: Trace | None) -> None:
         direction = pick(row, _("Direction"), trace.directions, "direction", directions.__getitem__)
     orders = {"similarity": _("by similarity"), "mean": _("by mean"), "index": _("by index")}
     order = pick(row, _("Units"), tuple(orders), "units", orders.__getitem__)
-    version = run.recording_path().stat().st_mtime_ns
     gates = packed(
         run,
         lambda: gates_figure(trace, name, int(layer), direction, order, _),
@@ -233,14 +271,13 @@ def _show_gates(frame: Frame, run: Run, trace: Trace | None) -> None:
         name="gates",
         height=440,
     )
-    live_charts(gates, key="gates")
+    live_charts(together(gates), key="gates")
     st.latex(latex(trace.cell, name, trace.reset, trace.activation))
 
 
 def _show_predictions(frame: Frame, story: Story) -> None:
     """What the model wrote, the newest first."""
     _ = frame.translate
-    st.markdown("**" + _("What it writes") + "**")
     if not story.predictions:
         st.caption(_("The first text appears after some epochs."))
         return
