@@ -1,6 +1,6 @@
 """The app: `streamlit run app.py`. The pages are in `pages/`.
 
-Streamlit reads this file in two ways: as a module when its server starts, which gets an address
+Streamlit reads this file in two ways: as a module when its server starts, which does a little
 more than Streamlit's own, and as a script whenever a page is asked for.
 """
 
@@ -11,6 +11,6 @@ if __name__ == "__main__":
 
     ui.navigation().run()
 else:
-    from rnnviz.server import routes
+    from rnnviz.server import lifespan, routes
 
-    app = st.App(__file__, routes=routes())
+    app = st.App(__file__, routes=routes(), lifespan=lifespan)

@@ -1,6 +1,9 @@
-"""What browsers fetch without Streamlit: the newest curves of a run that goes on."""
+"""What the server does beside Streamlit: it answers with a run's newest curves, and ends the engine when it ends."""
 
 from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import streamlit as st
 from starlette.requests import Request
@@ -15,6 +18,15 @@ def routes() -> list[Route]:
     """The addresses that this server has beside Streamlit's own."""
     base = str(st.get_option("server.baseUrlPath")).strip("/")
     return [Route(f"/{base}/app/newest/{{run}}".replace("//", "/"), _newest)]
+
+
+@asynccontextmanager
+async def lifespan(_: st.App) -> AsyncIterator[None]:
+    """Whatever ends the server, runs are left paused: after SIGTERM Python calls no exit functions."""
+    yield
+    from rnnviz.ui.frame import engine
+
+    engine.clear()
 
 
 async def _newest(request: Request) -> Response:

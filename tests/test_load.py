@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from rnnviz.load import App, Session, run
+from rnnviz.load import App, Session, _start_run, run
 from rnnviz.settings import MIB
 from rnnviz.text import DATA
 
@@ -72,6 +72,16 @@ def test_newest_curves_have_an_address(app: App, tmp_path: Path) -> None:
     assert ask("../../etc/passwd")[0] == 400
     assert ask("nothing?lang=zh") == (404, "'nothing' 不是训练的编号")
     assert ask(f"{name}?version=-1") == (400, "version is '-1'; allowed: a whole number")
+
+
+def test_a_server_told_to_end_leaves_its_runs_paused(app: App, tmp_path: Path) -> None:
+    """After SIGTERM Python calls no exit functions: the server has to end its engine itself."""
+    started = asyncio.run(_start_run(app.port, tmp_path, 0))
+    family = psutil.Process(app.process.pid).children(recursive=True)
+    app.process.terminate()
+    app.process.wait(20)
+    assert started.status().state == "paused"
+    assert not psutil.wait_procs(family, 20)[1]
 
 
 def test_the_page_process_stays_as_small_after_two_hundred_runs(app: App, tmp_path: Path) -> None:

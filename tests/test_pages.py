@@ -52,6 +52,9 @@ class IdleEngine:
 
     viewers = 1
 
+    def close(self) -> None:
+        pass
+
     def load(self) -> Load:
         return Load({"queued": 1, "running": 2}, {"tcp://127.0.0.1:1": Worker(2**28, 2**30, 3)}, "")
 

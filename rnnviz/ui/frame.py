@@ -78,10 +78,10 @@ def start_from_address(key: str, options: Sequence[str], default: str) -> None:
 def keep_in_address(key: str, default: str) -> str:
     """After the widget: the address names every value that is not the default. Returns the value."""
     value = str(st.session_state.get(key) or default)
-    if value != default:
-        st.query_params[key] = value
-    else:
+    if value == default:
         st.query_params.pop(key, None)
+    elif st.query_params.get(key) != value:  # every writing is a message to the browser
+        st.query_params[key] = value
     return value
 
 
@@ -164,9 +164,9 @@ def settings() -> Settings:
     return chosen
 
 
-@st.cache_resource
+@st.cache_resource(on_release=lambda engine: engine.close())
 def engine() -> Engine:
-    """The one engine of this server; its cluster starts in the background."""
+    """The one engine of this server; its cluster starts in the background. `engine.clear()` ends it."""
     return Engine(settings())
 
 
