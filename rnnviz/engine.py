@@ -391,13 +391,14 @@ class Engine:
 
     def _recover(self, job: Job, error: BaseException) -> None:
         with self._lock:
-            job.recoveries += job.run.attempts()  # none, where another run's task brought the worker down
-            job.run.end_attempts()
             job.worker = job.move_to = job.task = None
-        if job.recoveries > MAX_RECOVERIES:
+        # Added to the recoveries by the next task that ends: a worker told to leave ends its task first.
+        attempts = job.run.attempts()  # none, where another run's task brought the worker down
+        if job.recoveries + attempts > MAX_RECOVERIES:
+            job.recoveries += attempts
             self._end(job, _lost_too_often(job))
             return
-        _log.warning("run %s: its worker was lost (%s), recovery %d", job.run.id, error, job.recoveries)
+        _log.warning("run %s: its worker was lost (%s), attempts %d", job.run.id, error, attempts)
         threading.Thread(target=self._submit_next, args=(job,), daemon=True).start()
 
     def _set(self, job: Job, status: Status) -> None:

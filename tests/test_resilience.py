@@ -421,10 +421,9 @@ def test_a_run_whose_task_died_is_sent_again_at_most_three_times(
     """Each lost attempt counts; a run that only stood beside it does not."""
     monkeypatch.setattr("rnnviz.engine._is_loss", lambda error: isinstance(error, KilledError))
     culprit = submit(severed, SHORT)
-    for attempt in range(MAX_RECOVERIES + 1):
+    for _ in range(MAX_RECOVERIES + 1):
         task = script.next()
         culprit.begin_attempt()
-        assert severed.view(culprit.id).recoveries == attempt
         task.future.set_exception(KilledError())
     status = ended(severed, culprit, "failed")
     assert status.values == {"count": MAX_RECOVERIES + 1}
@@ -433,6 +432,23 @@ def test_a_run_whose_task_died_is_sent_again_at_most_three_times(
         script.next().future.set_exception(KilledError())
     script.next().end(90, total=90)
     ended(severed, bystander, "finished")
+
+
+def test_workers_that_end_their_task_before_they_leave_are_not_counted(
+    severed: Engine, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker told to leave is lost to the scheduler while its last task is still under way."""
+    monkeypatch.setattr("rnnviz.engine._is_loss", lambda error: isinstance(error, KilledError))
+    run = submit(severed, SHORT)
+    task = script.next()
+    for _ in range(2 * MAX_RECOVERIES):
+        run.begin_attempt()
+        task.future.set_exception(KilledError())
+        task = script.next()
+        run.end_attempts()  # by the worker that leaves
+    task.end(90, total=90)
+    ended(severed, run, "finished")
+    assert severed.view(run.id).recoveries == 0
 
 
 def test_an_attempt_that_ended_is_not_counted(home: Path) -> None:
