@@ -149,8 +149,9 @@ def plot_area(page: Page, key: str) -> dict[str, float]:
 
 
 def press(page: Page, key: str) -> None:
-    """Press a key once the page has arrived: before that Streamlit may not listen to its shortcuts yet."""
+    """Press a key once the page and the button that it stands for have arrived: nobody listens to it before."""
     expect(page.locator("[data-test-script-state=notRunning]")).to_be_visible(timeout=60_000)
+    expect(page.get_by_label(re.compile("^Shortcut")).first).to_be_visible()
     page.keyboard.press(key)
 
 
