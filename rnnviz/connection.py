@@ -31,11 +31,15 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Worker:
-    """A worker as the scheduler last saw it; memory in bytes, `memory_limit` 0 where there is none."""
+    """A worker as the scheduler last saw it; memory in bytes, `memory_limit` 0 where there is none.
+
+    `gpu` says whether it was started with Dask's resource of that name.
+    """
 
     memory: int
     memory_limit: int
     tasks: int
+    gpu: bool = False
 
 
 class Connection:
@@ -171,4 +175,5 @@ class Connection:
 def _worker(values: Mapping[str, Any]) -> Worker:
     metrics = values.get("metrics", {})
     states = metrics.get("task_counts", {})
-    return Worker(int(metrics.get("memory", 0)), int(values.get("memory_limit") or 0), sum(states.values()))
+    gpu = values.get("resources", {}).get("GPU", 0) > 0
+    return Worker(int(metrics.get("memory", 0)), int(values.get("memory_limit") or 0), sum(states.values()), gpu)

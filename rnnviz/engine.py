@@ -183,19 +183,26 @@ class Engine:
             self._closing.wait(KEEP_SECONDS)
 
     def _balance(self) -> None:
-        """Where one worker has two runs more than another, one of them moves."""
+        """A run moves to a worker that suits it, and from one that has two runs more than another such."""
         workers = self._connection.workers
         with self._lock:
             jobs = [job for job in self._jobs.values() if job.chained and job.is_live]
-            counts: Counter[str | None] = Counter(dict.fromkeys(workers, 0))
-            counts.update(place for job in jobs if (place := job.move_to or job.worker) in workers)
-            if len(counts) < 2:
-                return
-            ranked = counts.most_common()
-            (most, many), (least, few) = ranked[0], ranked[-1]
-            movable = [job for job in jobs if job.worker == most and not job.move_to]
-            if many - few >= 2 and movable:
-                movable[0].move_to = least
+            counts = Counter(place for job in jobs if (place := job.move_to or job.worker) in workers)
+            for job in jobs:
+                suited = self._suited(job.run)
+                least = min(suited, key=lambda worker: counts[worker], default=None)
+                if least is None or job.move_to or job.worker not in workers:
+                    continue
+                if job.worker not in suited or counts[job.worker] - counts[least] >= 2:
+                    job.move_to = least
+                    counts[job.worker] -= 1
+                    counts[least] += 1
+
+    def _suited(self, run: Run) -> list[str]:
+        """The workers with a GPU, where some are tagged so, unless a run is to train on a CPU; then the others."""
+        workers = self._connection.workers
+        wants_gpu = run.config.device != "cpu"
+        return [address for address, worker in workers.items() if worker.gpu == wants_gpu] or list(workers)
 
     def _pause_unwatched(self, now: float) -> None:
         with self._lock:
@@ -276,15 +283,15 @@ class Engine:
             job = self._jobs[run.id] = Job(run, Status("queued"), visitor, kept, chained=True)
             if visitor is not None:
                 job.viewers.add(visitor)
-            job.worker = before.worker if before else self._idlest()  # where its last task may still be under way
+            job.worker = before.worker if before else self._idlest(run)  # where its last task may still be under way
             self._set(job, job.status)
             self._forget_ended()
         threading.Thread(target=self._submit_next, args=(job,), daemon=True).start()
 
-    def _idlest(self) -> str | None:
-        """The worker with the fewest runs."""
+    def _idlest(self, run: Run) -> str | None:
+        """Of the workers that suit a run, the one with the fewest runs."""
         counts = Counter(job.worker for job in self._jobs.values() if job.chained)
-        return min(self._connection.workers, key=lambda worker: counts[worker], default=None)
+        return min(self._suited(run), key=lambda worker: counts[worker], default=None)
 
     def _forget_ended(self) -> None:
         ended = [run_id for run_id, job in self._jobs.items() if not job.chained and not job.is_live]
@@ -537,7 +544,8 @@ class Engine:
     def _send(
         self, name: str, run: Run, arguments: dict[str, Any], worker: str | None, priority: int = 0
     ) -> Future[Any]:
-        """A task on the worker that has the run in memory, or on another one where that is gone."""
+        """A task on the worker that has the run in memory; where that is gone, on one that suits the run, or on any."""
+        workers = [worker] if worker else self._suited(run)
         return self._connection.client.submit(
             _run_on_worker,
             name,
@@ -545,8 +553,8 @@ class Engine:
             arguments,
             key=f"{name}-{run.id}-{time.monotonic_ns()}",
             priority=priority,
-            workers=[worker] if worker else None,
-            allow_other_workers=bool(worker),
+            workers=workers or None,
+            allow_other_workers=bool(workers),
             pure=False,
         )
 

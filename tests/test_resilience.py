@@ -507,6 +507,23 @@ def test_runs_are_spread_over_the_workers(severed: Engine, script: Script) -> No
     assert len(runs) == 3
 
 
+def test_runs_go_to_workers_that_suit_them(severed: Engine, script: Script) -> None:
+    """Workers tagged with a GPU train what may use one, the others what is to stay on a CPU."""
+    plain, tagged = Worker(0, 0, 0), Worker(0, 0, 0, gpu=True)
+    script.workers = {"worker-1": plain}
+    runs = {run.id: run for run in (submit(severed, replace(SHORT, device=device)) for device in ("auto", "cpu"))}
+    until(lambda: len(script.waiting) == 2, 10)
+    assert all(task.options["workers"] == ["worker-1"] for task in script.waiting)
+    for task in script.waiting:
+        task.end(1)
+    until(lambda: len(script.waiting) == 2, 10)
+    script.workers = {"worker-1": plain, "tagged": tagged}
+    severed._balance()
+    moves = {runs[job.run.id].config.device: job.move_to for job in severed._jobs.values()}
+    assert moves == {"auto": "tagged", "cpu": None}
+    assert severed._idlest(next(iter(runs.values()))) == "tagged"
+
+
 def test_the_page_process_does_not_keep_what_has_ended(severed: Engine, script: Script) -> None:
     """Of three hundred runs opened and closed, the engine remembers the last hundred."""
     for _ in range(300):
