@@ -11,6 +11,7 @@ if __name__ == "__main__":
 
     ui.navigation().run()
 else:
-    from rnnviz.server import lifespan, routes
+    from rnnviz.server import check_settings, lifespan, routes
 
+    check_settings()
     app = st.App(__file__, routes=routes(), lifespan=lifespan)

@@ -1,4 +1,7 @@
-"""What the server does beside Streamlit: it answers with a run's newest curves, and ends the engine when it ends."""
+"""What the server does beside Streamlit.
+
+It refuses wrong settings, answers with a run's newest curves, and ends the engine when it ends.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,15 @@ from starlette.routing import Route
 
 from rnnviz.errors import InputError
 from rnnviz.i18n import match_language, translator
+from rnnviz.settings import Settings
+
+
+def check_settings() -> None:
+    """End the process with a sentence where a setting is not allowed, before anybody asks for a page."""
+    try:
+        Settings.from_environment()
+    except InputError as error:
+        raise SystemExit(str(error)) from None
 
 
 def routes() -> list[Route]:

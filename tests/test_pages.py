@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -224,6 +227,16 @@ def test_a_wrong_setting_of_the_host_is_told_at_once(engine: IdleEngine, host: p
     app = AppTest.from_file(APP, default_timeout=60).run()
     assert not app.exception
     assert "RNNVIZ_MAX_UNITS is 'many'" in app.error[0].value
+
+
+def test_a_server_with_a_wrong_setting_does_not_start(tmp_path: Path) -> None:
+    """It ends with the sentence alone, no traceback; what Streamlit reads later, the test above covers."""
+    command = [sys.executable, "-m", "streamlit", "run", APP, "--server.headless", "true", "--server.port", "0"]
+    environment = {**os.environ, "RNNVIZ_WORKERS": "zero", "RNNVIZ_HOME": str(tmp_path)}
+    server = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert server.returncode == 1
+    assert "Traceback" not in server.stderr
+    assert server.stderr.endswith("RNNVIZ_WORKERS is 'zero'; allowed: a whole number from 1 to 256\n")
 
 
 def test_what_the_host_does_not_allow_cannot_be_chosen(engine: IdleEngine, host: pytest.MonkeyPatch) -> None:
