@@ -16,7 +16,6 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 
 import psutil
@@ -29,7 +28,7 @@ from rnnviz.errors import HostError, InputError
 from rnnviz.keeping import make_room
 from rnnviz.runs import Run, State, Status
 from rnnviz.settings import Limits, Settings
-from rnnviz.training import train
+from rnnviz.training import Trainer
 from tests.test_engine import (
     CORPUS,
     ENDLESS,
@@ -74,13 +73,23 @@ for seconds in sys.argv[3:]:
 execution.advance(folder, steps)
 """
 RESUMING = """
-import time
+import faulthandler, sys, time
 from rnnviz.engine import Engine
 from rnnviz.settings import Settings
+
+def save_often():  # few apps live for the ten seconds between two checkpoints
+    from rnnviz import execution
+    execution.CHECKPOINT_SECONDS = 0.3
+
 engine = Engine(Settings(workers=1))
-engine.resume({run_id!r})
+sys.stdin.readline()
+faulthandler.dump_traceback_later(60, exit=True)  # whatever holds it up is told
+engine.resume(sys.argv[1])
+engine._connection.client.submit(save_often, priority=10).result()
+print("up", flush=True)
 time.sleep(600)
 """
+KILLS = 20
 
 
 @pytest.fixture(scope="module")
@@ -115,11 +124,24 @@ def goes_on(run: Run) -> None:
 
 
 def stopped_as_if_uninterrupted(engine: Engine, run: Run) -> None:
-    """An endless run is stopped; what it told is what the plain library tells first."""
+    """An endless run is stopped; what it told and all that it has learnt is what the plain library gives first."""
     engine.cancel(run.id)
     ended(engine, run, "stopped")
-    told = run.reports()
-    assert told == list(islice(train(run.config, CORPUS), len(told)))
+    kept, trainer = run.load_checkpoint(), Trainer(run.config, CORPUS)
+    assert run.reports() == trainer.advance(kept.meta["step"])
+    expected = trainer.checkpoint().arrays
+    assert kept.arrays.keys() == expected.keys()
+    assert not [name for name, array in expected.items() if array.tobytes() != kept.arrays[name].tobytes()]
+
+
+def living(mark: str) -> list[psutil.Process]:
+    """All that lives of the app with this mark: every process inherits the app's environment."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):  # another user's, or it ends just now
+            if process.environ().get("RNNVIZ_TEST_LIFE") == mark:
+                found.append(process)
+    return found
 
 
 # Killed processes
@@ -151,19 +173,50 @@ def test_runs_go_on_after_their_workers_are_killed(pair: Engine) -> None:
 
 
 @pytest.mark.slow
-def test_an_app_killed_at_random_moments_goes_on_where_it_was(home: Path, pair: Engine) -> None:
-    """The whole app, its cluster and its workers, three times; then another app ends the run."""
+def test_an_app_killed_at_twenty_random_moments_goes_on_where_it_was(home: Path, pair: Engine) -> None:
+    """Every fifth while it starts, the others within two seconds of taking the run up; then another one ends it.
+
+    Of half of them the page alone is killed, of the others every process; nothing of any stays.
+    """
     generator = random.Random(2)  # noqa: S311
     run = Run.create(ENDLESS, CORPUS)
-    source = RESUMING.format(run_id=run.id)
-    for _ in range(3):
-        reached = len(run.reports())
-        with subprocess.Popen([sys.executable, "-c", source], cwd=ROOT) as app:
-            until(lambda reached=reached: len(run.reports()) > reached)  # type: ignore[misc]
-            family = psutil.Process(app.pid).children(recursive=True)
-            time.sleep(generator.uniform(0, 0.5))
-            app.kill()
-        until(lambda family=family: all(map(is_gone, family)), 20)  # type: ignore[misc]
+    trained = 0
+    with contextlib.ExitStack() as stack:
+
+        def start(life: int) -> subprocess.Popen[bytes]:
+            """An app that takes the run up when it is told to."""
+            environment = {**os.environ, "RNNVIZ_TEST_LIFE": f"{run.id} {life}"}
+            command = [sys.executable, "-c", RESUMING, run.id]
+            app = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, cwd=ROOT, env=environment
+            )
+            stack.enter_context(app)
+            stack.callback(app.kill)
+            return app
+
+        apps: dict[int, subprocess.Popen[bytes]] = {}
+        for life in range(KILLS):
+            for near in range(life, min(life + 3, KILLS)):  # starting takes longest: two start while this one trains
+                if near not in apps and (near == life or near % 5 > 0):
+                    apps[near] = start(near)
+            app, told = apps[life], run.reports_size()
+            assert app.stdin is not None
+            assert app.stdout is not None
+            app.stdin.write(b"\n")
+            if stands := life % 5 > 0:
+                assert app.stdout.readline() == b"up\n"
+            time.sleep(generator.uniform(0, 2))
+            processes = living(f"{run.id} {life}")
+            assert app.pid in [process.pid for process in processes]
+            assert not stands or len(processes) >= 4  # the page, the cluster, its worker, their resource tracker
+            for process in generator.choice([[app], processes]):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
+            assert app.wait() == -signal.SIGKILL
+            until(lambda processes=processes: all(map(is_gone, processes)))  # type: ignore[misc]
+            until(lambda life=life: not living(f"{run.id} {life}"))  # type: ignore[misc]
+            trained += run.reports_size() > told
+    assert trained > KILLS / 2
     pair.resume(run.id)
     goes_on(run)
     stopped_as_if_uninterrupted(pair, run)
