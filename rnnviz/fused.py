@@ -187,7 +187,7 @@ def rnn_backward(W: Direction, tape: Tape, dH: Tensor, activation: str) -> Tenso
     H, buffers = tape.signals["H"], tape.buffers
     dA = buffers.get("Q", *H.shape)  # holds the factors first
     if activation == "tanh":
-        torch.addcmul(_ONE, H, H, value=-1, out=dA)
+        one_minus_square(H, out=dA)
     else:
         torch.gt(H, 0, out=dA)
     dH_steps, dA_steps, W_hT = dH.unbind(0), buffers.steps("Q", dA), tape.W_h.T
@@ -245,7 +245,7 @@ def gru_backward(W: Direction, tape: Tape, dH: Tensor, reset: str) -> Tensor:
     H_before = tape.previous(tape.H)
     dA = buffers.get("Q", T, B, 3 * h)  # holds the factors of dH first
     Q_r, Q_z, Q_n = dA[..., :h], dA[..., h : 2 * h], dA[..., 2 * h :]
-    F_n = torch.addcmul(_ONE, N, N, value=-1, out=buffers.get("F_n", T, B, h))
+    F_n = one_minus_square(N, out=buffers.get("F_n", T, B, h))
     F_n.addcmul_(F_n, Z, value=-1)  # (1 - H~^2)(1 - Z): x (1 - s) is x - x s, in one pass
     torch.sub(H_before, N, out=Q_z).mul_(Z)
     Q_z.addcmul_(Q_z, Z, value=-1)
@@ -322,13 +322,13 @@ def lstm_backward(W: Direction, tape: Tape, dH: Tensor, dC: Tensor) -> Tensor:
     I, F, O, C_tilde = (gates[..., i * h : (i + 1) * h] for i in range(4))  # noqa: E741
     tanh_C = buffers.get("tanh_C", T, B, h)
     dA = buffers.get("Q", T, B, 4 * h)  # holds the factors of dC and dH first
-    E = torch.addcmul(_ONE, tanh_C, tanh_C, value=-1, out=buffers.get("E", T, B, h)).mul_(O)
+    E = one_minus_square(tanh_C, out=buffers.get("E", T, B, h)).mul_(O)
     sigmoids = gates[..., : 3 * h]
     torch.addcmul(sigmoids, sigmoids, sigmoids, value=-1, out=dA[..., : 3 * h])  # s (1 - s)
     dA[..., :h].mul_(C_tilde)
     dA[..., h : 2 * h].mul_(tape.previous(tape.C))  # type: ignore[arg-type]
     dA[..., 2 * h : 3 * h].mul_(tanh_C)
-    torch.addcmul(_ONE, C_tilde, C_tilde, value=-1, out=dA[..., 3 * h :]).mul_(I)
+    one_minus_square(C_tilde, out=dA[..., 3 * h :]).mul_(I)
     dH_steps, dC_steps, dC_gates = dH.unbind(0), dC.unbind(0), dC.unsqueeze(2).unbind(0)
     E_steps, F_steps = buffers.steps("E", E), buffers.steps("F", F)
     dA_if = buffers.steps("Q_if", dA.view(T, B, 4, h)[:, :, :2])
@@ -355,6 +355,11 @@ def tanh(x: Tensor, out: Tensor) -> Tensor:
 def tanh_(x: Tensor) -> Tensor:
     """`tanh` in place."""
     return tanh(x, out=x)
+
+
+def one_minus_square(x: Tensor, out: Tensor) -> Tensor:
+    """1 - x^2, into `out`, in one pass."""
+    return torch.addcmul(x.new_ones(()), x, x, value=-1, out=out)
 
 
 def _earlier(tape: Tape, t: int) -> int | None:
