@@ -50,6 +50,7 @@ _UNASKED_SECONDS = 20.0  # a batch that nobody asked for so long halts
 _MAX_BATCHES = 32  # of which results are kept
 _MAX_ENDED = 100  # jobs that have ended and are still in memory
 _ROOM_SECONDS = 30.0  # between two looks at the disk
+_STRANDED_SECONDS = 3.0  # a task meant for a worker that has gone is sent again after so long
 _INTERACTIVE = 10  # priority of what a person waits for; training has 0
 _log = logging.getLogger(__name__)
 
@@ -110,6 +111,7 @@ class Job:
     worker: str | None = None
     move_to: str | None = None
     task: Any = None
+    sent_at: float = 0.0
     seconds: float = 0.0
     recoveries: int = 0
     viewers: set[str] = field(default_factory=set)
@@ -176,6 +178,7 @@ class Engine:
             try:
                 self._connection.keep()
                 self._balance()
+                self._send_stranded(time.monotonic())
                 self._pause_unwatched(time.monotonic())
                 self._keep_room()
             except Exception:
@@ -203,6 +206,18 @@ class Engine:
         workers = self._connection.workers
         wants_gpu = run.config.device != "cpu"
         return [address for address, worker in workers.items() if worker.gpu == wants_gpu] or list(workers)
+
+    def _send_stranded(self, now: float) -> None:
+        """What waits for a worker that has gone is sent again.
+
+        Dask gives such a task to another worker only if there is one at that moment, not to one that comes later.
+        """
+        workers = self._connection.workers
+        with self._lock:
+            waiting = [job for job in self._jobs.values() if job.task and job.worker and job.worker not in workers]
+            stranded = [job.task for job in waiting if workers and now - job.sent_at > _STRANDED_SECONDS]
+        for task in stranded:
+            task.cancel()  # which is told as the loss of its worker
 
     def _pause_unwatched(self, now: float) -> None:
         with self._lock:
@@ -327,12 +342,13 @@ class Engine:
                     job.chained, job.task = False, None
                     self._send("pause", job.run, {}, job.worker).add_done_callback(lambda future: job.ended.set())
                 elif job.move_to:
-                    job.task = self._send("pause", job.run, {}, job.worker)
+                    job.task, job.sent_at = self._send("pause", job.run, {}, job.worker), time.monotonic()
                     job.worker, job.move_to = job.move_to, None
                     job.task.add_done_callback(lambda future: self._then(self._on_moved, job, future))
                 else:
                     target = job.step + job.task_steps
                     job.task = self._send("advance", job.run, {"target": target}, job.worker)
+                    job.sent_at = time.monotonic()
                     job.task.add_done_callback(lambda future: self._then(self._on_done, job, future))
         except Exception as error:  # whatever breaks the chain must be told to who watches it
             self._on_trouble(job, error)
@@ -545,7 +561,9 @@ class Engine:
         self, name: str, run: Run, arguments: dict[str, Any], worker: str | None, priority: int = 0
     ) -> Future[Any]:
         """A task on the worker that has the run in memory; where that is gone, on one that suits the run, or on any."""
-        workers = [worker] if worker else self._suited(run)
+        suited = self._suited(run)
+        some = suited if len(suited) < len(self._connection.workers) else None
+        workers = [worker] if worker else some
         return self._connection.client.submit(
             _run_on_worker,
             name,
@@ -553,7 +571,7 @@ class Engine:
             arguments,
             key=f"{name}-{run.id}-{time.monotonic_ns()}",
             priority=priority,
-            workers=workers or None,
+            workers=workers,
             allow_other_workers=bool(workers),
             pure=False,
         )

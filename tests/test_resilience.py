@@ -279,7 +279,10 @@ def test_a_run_that_outgrows_its_worker_fails_after_three_recoveries(home: Path)
 
 @pytest.mark.slow
 def test_an_external_scheduler_with_workers_that_come_and_go(home: Path) -> None:
-    """Dask's own commands: a second worker is used as it joins, and missed without harm when it is killed."""
+    """Dask's own commands: a second worker is used as it joins, and missed without harm when it is killed.
+
+    When the last one is told to leave, the runs wait for the next.
+    """
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         file = f"{folder}/scheduler.json"
 
@@ -295,7 +298,7 @@ def test_an_external_scheduler_with_workers_that_come_and_go(home: Path) -> None
 
         start("scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard")
         until(lambda: Path(file).exists() and Path(file).stat().st_size > 0)
-        join()
+        first = join()
         engine = Engine(Settings(scheduler=json.loads(Path(file).read_text())["address"]))
         stack.callback(engine.close)
         runs = [submit(engine, replace(ENDLESS, seed=seed)) for seed in range(2)]
@@ -304,6 +307,11 @@ def test_an_external_scheduler_with_workers_that_come_and_go(home: Path) -> None
         until(lambda: len({engine._jobs[run.id].worker for run in runs}) == 2)
         second.send_signal(signal.SIGKILL)
         until(lambda: len(engine._connection.workers) == 1)
+        for run in runs:
+            goes_on(run)
+        first.terminate()
+        until(lambda: len(engine._connection.workers) == 0)
+        join()
         for run in runs:
             goes_on(run)
         for run in runs:
@@ -558,6 +566,27 @@ def test_runs_are_spread_over_the_workers(severed: Engine, script: Script) -> No
     last.future.set_result((None, "worker-1"))
     until(lambda: any(task.options["workers"] == ["worker-2"] for task in script.waiting), 10)
     assert len(runs) == 3
+
+
+def test_what_waits_for_a_worker_that_has_gone_is_sent_again(severed: Engine, script: Script) -> None:
+    """Dask would keep it for that worker for ever, where no other was there when it went."""
+    script.workers = {"worker-1": Worker(0, 0, 0)}
+    run = submit(severed, SHORT)
+    task = script.next()
+    assert task.options["workers"] == ["worker-1"]
+    sent = severed._jobs[run.id].sent_at
+    severed._send_stranded(sent + 10)
+    script.workers = {}
+    severed._send_stranded(sent + 10)
+    script.workers = {"worker-2": Worker(0, 0, 0)}
+    severed._send_stranded(sent + 1)
+    assert script.waiting == [task]
+    severed._send_stranded(sent + 10)
+    again = script.next()
+    assert task.future.cancelled()
+    assert (again.name, again.options["workers"]) == ("advance", None)
+    again.end(90, total=90)
+    ended(severed, run, "finished")
 
 
 def test_runs_go_to_workers_that_suit_them(severed: Engine, script: Script) -> None:
