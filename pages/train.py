@@ -13,13 +13,17 @@ st.markdown(frame.lesson("idea"))
 run = ui.chosen_run(frame)
 live = run is not None and engine.view(run.id).moving
 
+# Each in a place of its own: what one says or not moves no other, of which the browser would show two for a moment.
 with st.container(border=True):
-    config = ui.training_form(frame)
-    corpus = ui.chosen_corpus(frame, config) if config else None
+    with st.container():
+        config = ui.training_form(frame)
+    with st.container():
+        corpus = ui.chosen_corpus(frame, config) if config else None
     ui.training_buttons(frame, config, corpus, run)
 
-if run is None:
-    st.caption(frame.lesson("example"))
+with st.container():
+    if run is None:
+        st.caption(frame.lesson("example"))
 ui.show_run(frame, run or Run.open(ui.EXAMPLE), live=live)
 ui.show_downloads(frame, run or Run.open(ui.EXAMPLE))
 
