@@ -85,7 +85,7 @@ def test_a_cold_deep_link_opens_and_the_arrow_key_sends_the_gradient_back(page: 
     page.wait_for_url(re.compile("tab=scale"))
     wait_until(lambda: len(curve(page, "scale", MEASURED)) == 40)
     trained = curve(page, "scale", MEASURED)
-    page.get_by_role("slider").focus()
+    page.get_by_role("slider", name="Scale s").focus()
     page.keyboard.press("End")
     page.wait_for_url(re.compile("s=4"))
     wait_until(lambda: (curve(page, "scale", MEASURED) or [0])[-1] > 1e6 * trained[-1])
