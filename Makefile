@@ -3,69 +3,129 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PO := rnnviz/locale/zh/LC_MESSAGES/rnnviz.po
-KEYWORDS := -k InputError -k FailureReport:3 -k Signal:2 -k Preset:2 -k NamedCorpus:2 -k PageInfo:2 -k Status:2 -k translate
+KEYWORDS := -k InputError -k HostError -k _fail:2 -k Signal:2 -k Preset:2 -k NamedCorpus:2 -k PageInfo:2 -k Status:2 -k translate
 
-.PHONY: run test install check messages example gallery clean
+.PHONY: run class test install check messages example chapters gallery latency lock clean
 
+# For this machine alone.
 run: install
 	$(BIN)/streamlit run app.py
 
+# For everybody in the room: on all network interfaces, with the limits of a hosted server.
+class: install
+	RNNVIZ_HOSTED=1 $(BIN)/streamlit run app.py --server.address 0.0.0.0
+
 install: $(VENV)/.installed
 
-$(VENV)/.installed: requirements.txt pyproject.toml
-	@# Debian keeps venv in a package of its own
+# Install everything that is locked, then torch: its builds for other processors and graphics cards come
+# from other indexes, so its version is pinned and its hash is not.
+$(VENV)/.installed: requirements.lock requirements.txt pyproject.toml
+	@# Debian has venv in a separate package
 	$(PYTHON) -m venv $(VENV) || { apt-get update -qq && apt-get install -y -qq python3-venv && $(PYTHON) -m venv $(VENV); }
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -e .
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	touch $@
 
-# The browser: one that is there, Debian's package where we are root, Playwright's own elsewhere.
+# The browser is an installed one, or Debian's package if we are root, or Playwright's own.
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m tests.browser_setup
+	$(BIN)/python -m tests.browser.setup
 	$(BIN)/python -m pytest
-	$(BIN)/python -m pytest -n 0 -m "browser or slow"
+	$(BIN)/python -m pytest -m "browser or slow or hostile"
 
-check: $(VENV)/.installed-dev
+check: $(VENV)/.installed-dev node_modules/.package-lock.json
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	npx biome lint
+	npx tsc
 
-# Collects every message of the code into the translation file; new ones wait there, empty.
+# The linters of the browser's scripts. npm is an installed one, or Debian's package if we are root.
+node_modules/.package-lock.json: package.json package-lock.json
+	@command -v npm > /dev/null || { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -y -qq nodejs npm; } || \
+	  { echo "make check lints JavaScript with npm: install Node.js 20 or newer" >&2; exit 1; }
+	npm ci --silent --no-audit --no-fund
+	touch $@
+
+# Collect every message of the code in the translation file; new ones are left empty.
 messages: $(VENV)/.installed
 	mkdir -p build
 	$(BIN)/pybabel -q extract $(KEYWORDS) --omit-header --no-wrap -o build/messages.pot --add-location=never rnnviz pages
-	$(BIN)/pybabel -q update --omit-header --no-wrap --ignore-obsolete --no-fuzzy-matching -l zh -i build/messages.pot -o $(PO)
+	$(BIN)/pybabel -q update --ignore-pot-creation-date --no-wrap --ignore-obsolete --no-fuzzy-matching -l zh -i build/messages.pot -o $(PO)
 
-# The runs that ship in data/, without the optimiser's memory: the quick preset, and two networks of
+# Every package that requirements.txt brings in, on every system, with the hashes of its files.
+lock: $(VENV)/.installed-dev
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-package torch \
+	  --custom-compile-command "make lock" --output-file requirements.lock requirements.txt
+
+# The runs that ship in data/, without the optimiser's memory: the quick preset in each language, and two networks of
 # four units whose numbers fit on a screen.
 TINY := --corpus counting --max-chars 6000 --cell rnn --hidden-size 4 --initialisation uniform --num-steps 60 \
   --batch-size 16 --epochs 150 --optimizer adam --predict-every 50 --predict-length 40 \
   --probe "ab aaabbb aabb aaaaaaabbbbbbb aaaaabbbbb "
 
+# The models that the pages of the GRU and the LSTM open on: 64 units, each language's own text, and earlier checkpoints
+# to look back at. There are few Chinese ones, because with 867 characters each is ten times as large.
+CHAPTER := --hidden-size 64 --initialisation uniform --keep-line-breaks --num-steps 64 \
+  --batch-size 32 --optimizer adam --learning-rate 0.01 --clip 1 --predict-every 20 --predict-length 60
+TALES := --corpus tales-en --max-chars 32000 --epochs 50 --probe "$$(cat data/probe-en.txt)"
+LYRICS := --corpus lyrics-zh --max-chars 6000 --epochs 120 --probe "$$(cat data/probe-zh.txt)"
+BRACKETS := --corpus brackets --max-chars 18000 --epochs 24
+# Three layers, and a study of them. The recording is of a short text, because it has three times as many signals.
+DEEP := --cell lstm --forget-bias 1 --num-layers 3 --hidden-size 24 --initialisation uniform --keep-line-breaks \
+  --batch-size 16 --optimizer adam --learning-rate 0.01 --clip 1 --predict-every 0
+DEEP_TALES := --corpus tales-en --max-chars 20000 --num-steps 64 --epochs 40 --probe "$$(head -c 90 data/probe-en.txt)"
+DEEP_LYRICS := --corpus lyrics-zh --max-chars 4000 --num-steps 32 --epochs 150 --probe "$$(cat data/probe-zh.txt)"
+
+# Bidirectional, and small, because all that they show is how they cheat.
+BOTH := --cell gru --bidirectional --initialisation uniform --batch-size 32 --optimizer adam --learning-rate 0.02 \
+  --clip 1 --predict-every 20 --predict-length 30
+BOTH_TALES := --hidden-size 32 --corpus tales-en --max-chars 10000 --num-steps 64 --epochs 60 --prefix "The " \
+  --prefix "She said" --probe "The boats went out late that morning."
+BOTH_LYRICS := --hidden-size 16 --corpus lyrics-zh --max-chars 2000 --num-steps 40 --epochs 100 --seed 3 --prefix 分开 \
+  --prefix 不分开 --probe "末班渡轮慢慢开 慢到看得见浪的白 我买了一张票给晚风"
+
 define ship
-rm -rf build/$(1) data/$(1)
+rm -rf build/$(1)
 OMP_NUM_THREADS=1 $(BIN)/python -m rnnviz train $(2) --device cpu --out build/$(1)
-mkdir -p data/$(1)/checkpoints data/$(1)/recordings
-cp build/$(1)/*.json build/$(1)/reports.jsonl data/$(1)
-cp build/$(1)/recordings/latest.npz data/$(1)/recordings
-cp "build/$(1)/checkpoints/$$(ls build/$(1)/checkpoints | sort -n | tail -1)" data/$(1)/checkpoints/latest.safetensors
+$(BIN)/python -m rnnviz.runs.shipping build/$(1) data/$(1) $(or $(3),0) $(4)
 endef
 
 example: $(VENV)/.installed
-	$(call ship,example,--preset quick)
+	$(call ship,example-en,--preset quick --corpus tales-en)
+	$(call ship,example-zh,--preset quick --corpus lyrics-zh)
 	$(call ship,tiny-tanh,$(TINY) --activation tanh --learning-rate 0.02 --clip 1)
 	$(call ship,tiny-relu,$(TINY) --activation relu --learning-rate 0.005 --clip 0.3 --seed 6)
-	$(BIN)/python -m rnnviz.gradients data/gradients
+	$(BIN)/python -m rnnviz.nn.gradients data/gradients
 
-# Photographs every page in both languages, light and dark.
+chapters: $(VENV)/.installed
+	$(call ship,gru-en,--cell gru $(CHAPTER) $(TALES),8)
+	$(call ship,gru-zh,--cell gru $(CHAPTER) $(LYRICS),2)
+	$(call ship,lstm-en,--cell lstm --forget-bias 1 $(CHAPTER) $(TALES),8)
+	$(call ship,lstm-zh,--cell lstm --forget-bias 1 $(CHAPTER) $(LYRICS),2)
+	$(call ship,lstm-brackets,--cell lstm --forget-bias 1 $(CHAPTER) $(BRACKETS))
+	$(call ship,deep-en,$(DEEP) $(DEEP_TALES),0,epochs)
+	$(call ship,deep-zh,$(DEEP) $(DEEP_LYRICS),0,epochs)
+	$(BIN)/python -m rnnviz.nn.deep data/deep build/deep-en build/deep-zh
+	$(call ship,bidirectional-en,$(BOTH) $(BOTH_TALES))
+	$(call ship,bidirectional-zh,$(BOTH) $(BOTH_LYRICS))
+	$(BIN)/python -m rnnviz.nn.side_by_side data/side_by_side
+	$(BIN)/python -m rnnviz.nn.future data/bidirectional
+
+# Take screenshots of every page in both languages, light and dark.
 gallery: $(VENV)/.installed-dev
-	$(BIN)/python -m tests.browser_setup
-	$(BIN)/python -m tests.gallery
+	$(BIN)/python -m tests.browser.setup
+	$(BIN)/python -m tests.browser.gallery
+
+# Measure how long a step of the cell takes to draw, and how regular the frames are while it plays.
+latency: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.browser.setup
+	$(BIN)/python -m tests.browser.latency
 
 clean:
-	rm -rf $(VENV) build static/*.js .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(VENV) build static/*.js static/charts-* .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,7 +1,7 @@
 """The app: `streamlit run app.py`. The pages are in `pages/`.
 
-Streamlit reads this file in two ways: as a module when its server starts, which does a little
-more than Streamlit's own, and as a script whenever a page is asked for.
+Streamlit reads this file in two ways: as a module when its server starts, which adds a
+little to Streamlit's own server, and as a script whenever a page is requested.
 """
 
 import streamlit as st
@@ -9,9 +9,11 @@ import streamlit as st
 if __name__ == "__main__":
     from rnnviz import ui
 
-    ui.navigation().run()
+    page = ui.navigation()
+    page.run()
+    ui.link_to_next(page)
 else:
-    from rnnviz.server import check_settings, lifespan, routes
+    from rnnviz.server import check_settings, lifespan, middleware, prepare_process, routes
 
-    check_settings()
-    app = st.App(__file__, routes=routes(), lifespan=lifespan)
+    prepare_process()
+    app = st.App(__file__, routes=routes(), middleware=middleware(check_settings()), lifespan=lifespan)

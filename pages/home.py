@@ -1,15 +1,21 @@
-"""Home: what this is, a trained run to look at, and the way to train one."""
+"""Home: what the app is, a cell at work, and the way to the chapters."""
 
 import streamlit as st
 
 from rnnviz import ui
-from rnnviz.runs import Run
+from rnnviz.chapters import home
 
 frame = ui.open_page("home")
 _ = frame.translate
 
-st.markdown(frame.lesson("idea"))
-st.page_link("pages/train.py", label=_("Train one live"), icon=":material/play_circle:")
+words, start = st.columns([5, 1], vertical_alignment="center")
+words.markdown(frame.lesson("idea"))
+with start.container(key="start"):
+    st.page_link("pages/train.py", label=_("Train one live"), icon=":material/play_circle:")
+home.cell(frame)
 st.caption(frame.lesson("example"))
-ui.show_run(frame, Run.open(ui.EXAMPLE), live=False)
-st.markdown(frame.lesson("try"))
+st.header(_("The chapters"))
+home.chapters(frame)
+home.own_runs(frame)
+st.header(_("In a lecture"))
+home.lectures(frame)

@@ -3,29 +3,30 @@
 import streamlit as st
 
 from rnnviz import ui
-from rnnviz.runs import Run
-from rnnviz.text import DATA
+from rnnviz.chapters import rnn
+from rnnviz.runs.folder import Run
+from rnnviz.text.corpora import DATA
 
 frame = ui.open_page("rnn")
 _ = frame.translate
-engine = ui.engine()  # its workers start while the visitor reads
+ui.engine()  # its workers start while the visitor reads
 
 st.markdown(frame.lesson("idea"))
 views = {"step": _("One step"), "train": _("Train one"), "carry": _("Carry and detach")}
 view = ui.pick(st, _("Show"), tuple(views), "view", views.__getitem__)
 
 if view == "step":
-    ui.show_step(frame, ui.chosen_run(frame), frame.lesson("state"))
+    rnn.show_step(frame, ui.chosen_run(frame), frame.lesson("state"))
 elif view == "train":
     st.markdown(frame.lesson("train"))
-    run = ui.small_training(frame, _("Network"), ui.rnn_variants(_))
+    run = ui.small_training(frame, _("Network"), rnn.variants(_))
     if run is None:
         st.caption(frame.lesson("example"))
-    ui.show_run(frame, run or Run.open(DATA / "tiny-tanh"), live=run is not None and engine.view(run.id).moving)
+    ui.show_run(frame, run or Run.open(DATA / "tiny-tanh"))
 else:
-    ui.show_carrying(frame, ui.chosen_run(frame), frame.lesson("carry"), frame.lesson("detach"))
+    rnn.show_carrying(frame, ui.chosen_run(frame), frame.lesson("carry"), frame.lesson("detach"))
 
-st.subheader(_("What to try"))
+st.header(_("What to try"))
 st.markdown(frame.lesson("try"))
 with st.expander(_("Why these equations")):
     st.markdown(frame.lesson("equations"))

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from rnnviz import ui
-from rnnviz.ui import sequences
+from rnnviz.chapters import sequences
 
 frame = ui.open_page("sequences")
 _ = frame.translate
@@ -13,7 +13,7 @@ parts = {"vectors": _("From text to vectors"), "batches": _("From text to mini-b
 if ui.pick(st, _("Part"), tuple(parts), "part", parts.__getitem__) == "vectors":
     st.markdown(frame.lesson("vectors"))
     sequences.show_vectors(frame, frame.lesson("text"))
-    st.subheader(_("What to try"))
+    st.header(_("What to try"))
     st.markdown(frame.lesson("try_vectors"))
     with st.expander(_("Why one-hot vectors")):
         st.markdown(frame.lesson("one_hot"))
@@ -22,7 +22,7 @@ if ui.pick(st, _("Part"), tuple(parts), "part", parts.__getitem__) == "vectors":
 else:
     st.markdown(frame.lesson("batches"))
     sequences.show_batches(frame)
-    st.subheader(_("What to try"))
+    st.header(_("What to try"))
     st.markdown(frame.lesson("try_batches"))
     with st.expander(_("How many characters an epoch leaves out")):
         st.markdown(frame.lesson("counting"))

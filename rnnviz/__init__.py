@@ -1,9 +1,8 @@
 """Recurrent neural networks, seen from inside: models, training and probes as a plain library.
 
     >>> import rnnviz
-    >>> corpus = rnnviz.split(rnnviz.read("sums"), "sums", max_chars=2000)
-    >>> config = rnnviz.TrainConfig(epochs=2, batch_size=8, num_steps=20)
-    >>> reports = list(rnnviz.train(config, corpus))
+    >>> config = rnnviz.TrainConfig(corpus="sums", max_chars=2000, epochs=2, batch_size=8, num_steps=20)
+    >>> reports = list(rnnviz.train(config, rnnviz.corpus_of(config)))
 
 Names are looked up when first used, so that `import rnnviz` alone does not import torch.
 """
@@ -14,36 +13,38 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rnnviz.analysis.gradient_study import Lag
+    from rnnviz.analysis.reading import Reading
     from rnnviz.config import PRESETS, ModelConfig, TrainConfig
     from rnnviz.errors import InputError
-    from rnnviz.generation import generate, predict
-    from rnnviz.gradient_study import Lag
-    from rnnviz.gradients import gradient_by_lag
-    from rnnviz.model import LanguageModel
-    from rnnviz.ngram import NgramModel, fit_ngrams
-    from rnnviz.probes import trace
-    from rnnviz.reading import Reading
-    from rnnviz.recording import Generation, Trace
-    from rnnviz.runs import Run
-    from rnnviz.sampling import Coverage, cover, epoch_starts, window
-    from rnnviz.text import Corpus, Vocabulary, one_hot, read, split
-    from rnnviz.training import Trainer, evaluate, perplexity, train
+    from rnnviz.nn.future import evaluate_masked
+    from rnnviz.nn.generation import generate, predict
+    from rnnviz.nn.gradients import gradient_by_lag
+    from rnnviz.nn.model import LanguageModel
+    from rnnviz.nn.tracing import trace
+    from rnnviz.nn.training import Trainer, evaluate, perplexity, train
+    from rnnviz.runs.folder import Run
+    from rnnviz.runs.recording import Generation, Trace
+    from rnnviz.text.corpora import Corpus, Vocabulary, corpus_of, one_hot, read, split
+    from rnnviz.text.ngram import NgramModel, fit_ngrams
+    from rnnviz.text.sampling import Coverage, cover, epoch_starts, window
 
 _HOMES = {
     "config": ("PRESETS", "ModelConfig", "TrainConfig"),
     "errors": ("InputError",),
-    "gradient_study": ("Lag",),
-    "gradients": ("gradient_by_lag",),
-    "generation": ("generate", "predict"),
-    "model": ("LanguageModel",),
-    "ngram": ("NgramModel", "fit_ngrams"),
-    "probes": ("trace",),
-    "reading": ("Reading",),
-    "recording": ("Generation", "Trace"),
-    "runs": ("Run",),
-    "sampling": ("Coverage", "cover", "epoch_starts", "window"),
-    "text": ("Corpus", "Vocabulary", "one_hot", "read", "split"),
-    "training": ("Trainer", "evaluate", "perplexity", "train"),
+    "analysis.gradient_study": ("Lag",),
+    "nn.gradients": ("gradient_by_lag",),
+    "nn.future": ("evaluate_masked",),
+    "nn.generation": ("generate", "predict"),
+    "nn.model": ("LanguageModel",),
+    "text.ngram": ("NgramModel", "fit_ngrams"),
+    "nn.tracing": ("trace",),
+    "analysis.reading": ("Reading",),
+    "runs.recording": ("Generation", "Trace"),
+    "runs.folder": ("Run",),
+    "text.sampling": ("Coverage", "cover", "epoch_starts", "window"),
+    "text.corpora": ("Corpus", "Vocabulary", "corpus_of", "one_hot", "read", "split"),
+    "nn.training": ("Trainer", "evaluate", "perplexity", "train"),
 }
 _MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -63,9 +64,11 @@ __all__ = [
     "TrainConfig",
     "Trainer",
     "Vocabulary",
+    "corpus_of",
     "cover",
     "epoch_starts",
     "evaluate",
+    "evaluate_masked",
     "fit_ngrams",
     "generate",
     "gradient_by_lag",

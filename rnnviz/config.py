@@ -1,4 +1,4 @@
-"""What a training run is told: the model, the text, the sampling, the optimiser.
+"""The configuration of a run: the model, the text, the sampling, the optimiser.
 
 No torch here: pages build and check a configuration before any worker sees it.
 """
@@ -8,22 +8,25 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from numbers import Integral, Real
 from typing import Any, Literal, get_args
 
+from rnnviz.cells import Activation, CellName, Reset, all_cells, cell_of
 from rnnviz.errors import InputError
-from rnnviz.signals import Activation, CellName, Reset
 
 Implementation = Literal["fused", "scratch", "torch"]
 Initialisation = Literal["normal", "uniform"]
 Sampling = Literal["sequential", "random"]
 Optimizer = Literal["sgd", "adam"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
+Task = Literal["predict", "restore"]
 
-# Every whole number or real number a user can set, with the least and the greatest allowed value.
+# Every number that a user can set, with its smallest and largest allowed value.
 RANGES: dict[str, tuple[float, float]] = {
     "hidden_size": (1, 4096),
     "num_layers": (1, 8),
     "forget_bias": (-20, 20),
+    "dropout": (0, 0.9),
     "max_chars": (2, 5_000_000),
     "held_out_chars": (0, 5_000_000),
     "batch_size": (1, 4096),
@@ -35,9 +38,10 @@ RANGES: dict[str, tuple[float, float]] = {
     "predict_every": (0, 100_000),
     "predict_length": (1, 2000),
 }
-_REAL = {"forget_bias", "learning_rate", "clip"}
+_REAL = {"forget_bias", "dropout", "learning_rate", "clip"}
 _OPTIONAL = {"held_out_chars"}
-_TYPES: dict[str, type] = {"bidirectional": bool, "keep_line_breaks": bool, "corpus": str, "probe": str}
+_SWITCHES = {"bidirectional", "residual", "keep_line_breaks"}
+_TEXTS = {"corpus", "probe"}
 MAX_PARAMETERS = 50_000_000
 CHOICES: dict[str, tuple[str, ...]] = {
     "cell": get_args(CellName),
@@ -48,20 +52,18 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "sampling": get_args(Sampling),
     "optimizer": get_args(Optimizer),
     "device": get_args(Device),
+    "task": get_args(Task),
 }
 
 
 def _check(config: Any) -> None:
-    """Raises InputError for the first field outside its range or its choices."""
+    """Raises InputError for the first field outside its range or its choices; numbers become Python's own."""
     for item in fields(config):
         value = getattr(config, item.name)
-        if item.name in _TYPES and not isinstance(value, _TYPES[item.name]):
-            raise InputError(
-                "{name} is {value!r}; allowed: {allowed}",
-                name=item.name,
-                value=value,
-                allowed="true or false" if _TYPES[item.name] is bool else "a text",
-            )
+        if item.name in _SWITCHES and not isinstance(value, bool):
+            raise InputError("{name} is {value!r}; allowed: true or false", name=item.name, value=value)
+        if item.name in _TEXTS and not _is_text(value):
+            raise InputError("{name} is {value!r}; allowed: a text in UTF-8", name=item.name, value=value)
         if item.name in CHOICES and value not in CHOICES[item.name]:
             raise InputError(
                 "{name} is {value}; allowed: {allowed}",
@@ -71,25 +73,52 @@ def _check(config: Any) -> None:
             )
         if item.name in RANGES and not (value is None and item.name in _OPTIONAL):
             low, high = RANGES[item.name]
-            kind = int | float if item.name in _REAL else int
-            number = isinstance(value, kind) and not isinstance(value, bool)
-            if not (number and math.isfinite(value) and low <= value <= high):
+            number = _number(value, real=item.name in _REAL)
+            if number is not None and low <= number <= high:  # NaN is not
+                object.__setattr__(config, item.name, number)
+            else:
                 raise InputError(
-                    "{name} is {value}; allowed: {low:g} to {high:g}", name=item.name, value=value, low=low, high=high
+                    "{name} is {value}; allowed: {low:,.12g} to {high:,.12g}",
+                    name=item.name,
+                    value=value,
+                    low=low,
+                    high=high,
                 )
+
+
+def _number(value: Any, *, real: bool) -> float | None:
+    """The same number as Python's own type, since JSON knows no other (such as NumPy's). None if it is not a number."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, Integral):
+        return int(value)
+    return float(value) if real and isinstance(value, Real) else None
+
+
+def _is_text(value: Any) -> bool:
+    """Whether a value can be written as UTF-8. Lone surrogates cannot; the command gets them for other encodings."""
+    return isinstance(value, str) and not any("\ud800" <= character <= "\udfff" for character in value)
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """A language model's shape and start. The defaults are the notes' GRU from scratch.
+    """A language model's shape and initialisation. The defaults are the GRU from scratch of the lecture notes.
+
+    The lecture notes follow *Dive into Deep Learning* (Zhang, Lipton, Li, Smola). This project accompanies
+    them: its symbols, its default settings and all presets but the quick one are theirs.
 
     `implementation` is "fused" for our own backpropagation through time (`fused.py`), "scratch" for
-    the equations under autograd, or "torch" for nn.RNN, nn.GRU and nn.LSTM. The mathematics is one.
+    the equations under autograd, or "torch" for nn.RNN, nn.GRU and nn.LSTM. All compute the same function.
 
     `initialisation` is "normal" for N(0, 0.01) weights and zero biases, or "uniform" for torch's
     U(-1/sqrt(h), 1/sqrt(h)). `forget_bias` is added to the LSTM's b_f (Jozefowicz et al. 2015).
-    `reset` says where the GRU's reset gate acts: before the matrix product (the papers) or after
-    it (torch and cuDNN, which know no other).
+    `reset` says where the GRU's reset gate acts: "before" the matrix product (the papers, and the
+    formula in the lecture notes), "after" it (their code), or "after-bias", after it and with a bias b_hn
+    inside the gate (torch and cuDNN).
+
+    `dropout` is the share of what a layer hands to the next one that is set to 0 in a training step, after each layer
+    but the last, as in torch; what is left is divided by 1 - dropout, and nothing is dropped when the model predicts.
+    With `residual` each layer but the first adds its input to its output (He et al. 2016, Wu et al. 2016).
     """
 
     cell: CellName = "gru"
@@ -101,13 +130,22 @@ class ModelConfig:
     activation: Activation = "tanh"
     initialisation: Initialisation = "normal"
     forget_bias: float = 0.0
+    residual: bool = False
+    dropout: float = 0.0
 
     def __post_init__(self) -> None:
         _check(self)
-        if self.implementation == "torch" and self.cell == "gru" and self.reset == "before":
+        if self.implementation == "torch" and cell_of(self).torch_name is None:
+            if self.cell != "gru":
+                allowed = ", ".join(cell.name for cell in all_cells() if cell.torch_name)
+                raise InputError(
+                    "torch has no layer for {cell}; allowed with implementation=torch: {allowed}",
+                    cell=self.cell,
+                    allowed=allowed,
+                )
             raise InputError(
                 "torch's GRU applies the reset gate after the matrix product, so reset=before has no torch "
-                "implementation; choose reset=after, or implementation=fused or scratch"
+                "implementation; choose reset=after or after-bias, or implementation=fused or scratch"
             )
 
     @property
@@ -117,20 +155,19 @@ class ModelConfig:
     def parameter_count(self, vocab_size: int) -> int:
         """How many numbers are trained, for a vocabulary of V characters."""
         h, D = self.hidden_size, self.num_directions
-        gates = {"rnn": 1, "gru": 3, "lstm": 4}[self.cell]
-        inner_bias = h if self.cell == "gru" and self.reset == "after" else 0
         inputs = [vocab_size] + [D * h] * (self.num_layers - 1)
-        layers = sum(D * (gates * h * (n + h + 1) + inner_bias) for n in inputs)
+        layers = sum(D * math.prod(shape) for d in inputs for shape in cell_of(self).shapes(d, h).values())
         return layers + D * h * vocab_size + vocab_size
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """All that decides a run's numbers: two runs of one config and one text are equal bit for bit.
+    """Everything that determines a run's numbers: two runs of the same configuration and text are equal bit for bit.
 
-    `max_chars` and `held_out_chars` cut the corpus (see `rnnviz.text.split`). `clip` is the
+    `max_chars` and `held_out_chars` cut the corpus (see `rnnviz.text.corpora.split`). `clip` is the
     threshold theta of the global gradient norm; 0 turns clipping off. `predict_every` counts
-    epochs; 0 turns prediction off. `probe` is the text over which the gates are recorded.
+    epochs; 0 turns prediction off. `probe` is the text over which the gates are recorded. `task` is
+    "predict" for the next character, or "restore" for characters that are masked in the input.
     """
 
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -151,16 +188,22 @@ class TrainConfig:
     predict_every: int = 40
     predict_length: int = 50
     probe: str = ""
+    task: Task = "predict"
 
     def __post_init__(self) -> None:
         _check(self)
         if isinstance(self.prefixes, str):
-            raise InputError("prefixes is {value!r}; allowed: a list of texts", value=self.prefixes)
+            raise InputError("prefixes is {value!r}; allowed: a list of texts in UTF-8", value=self.prefixes)
         object.__setattr__(self, "prefixes", tuple(self.prefixes))
-        if any(not isinstance(prefix, str) for prefix in self.prefixes):
-            raise InputError("prefixes is {value!r}; allowed: a list of texts", value=list(self.prefixes))
+        if not all(map(_is_text, self.prefixes)):
+            raise InputError("prefixes is {value!r}; allowed: a list of texts in UTF-8", value=list(self.prefixes))
         if any(not prefix for prefix in self.prefixes):
             raise InputError("a prefix is empty; it needs at least one character")
+
+    @property
+    def reads_ahead(self) -> bool:
+        """Whether the model has read the characters that it predicts: its perplexity is not a language model's then."""
+        return self.model.bidirectional and self.task == "predict"
 
     def check_size(self, vocab_size: int, limit: int = MAX_PARAMETERS) -> None:
         """Raises InputError where the model would have more parameters than `limit`."""
@@ -202,7 +245,7 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class Preset:
-    """A named configuration, offered on the Train page and worth knowing by heart."""
+    """A named configuration, offered on the Train page and by the command."""
 
     name: str
     label: str
@@ -210,13 +253,13 @@ class Preset:
 
 
 def _presets() -> tuple[Preset, ...]:
-    concise = ModelConfig(implementation="torch", initialisation="uniform")
+    concise = ModelConfig(implementation="torch", reset="after-bias", initialisation="uniform")
     by_hand = TrainConfig()
     adam = replace(by_hand, model=concise, optimizer="adam", learning_rate=0.01)
     return (
         Preset(
             "quick",
-            "Quick: a small GRU in a minute",
+            "Quick: a small GRU in seconds",
             replace(
                 adam,
                 model=ModelConfig(hidden_size=64, initialisation="uniform"),
@@ -241,5 +284,5 @@ def _presets() -> tuple[Preset, ...]:
     )
 
 
-# The quick one, then the six experiments of the notes in their order.
+# The quick one, then the six experiments of the lecture notes in their order.
 PRESETS: dict[str, Preset] = {preset.name: preset for preset in _presets()}

@@ -1,4 +1,4 @@
-"""The one exception for what a user can mend."""
+"""The exceptions for errors that a user can correct."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 
 
 class InputError(ValueError):
-    """Something given by a user is wrong: a text, a setting, a file, a folder.
+    """Something given by a user is wrong: a text, a setting, a file or a folder.
 
     The message says what was wrong, which value, and what is allowed. The command prints it on
-    one line and exits with 2; a page shows it beside the widget. `message` and `values` stand
-    apart so that a page can translate the first and then fill in the second.
+    one line and exits with 2; a page shows it beside the widget. `message` and `values` are
+    separate so that a page can translate the message before it fills in the values.
     """
 
     def __init__(self, message: str, **values: object) -> None:
@@ -20,9 +20,9 @@ class InputError(ValueError):
         super().__init__(message.format(**values))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickled between our own processes with its values, so that a page can still translate it."""
+        """Keep the values when pickled between our own processes, so that a page can still translate the message."""
         return partial(type(self), self.message, **self.values), ()
 
 
 class HostError(InputError):
-    """The host cannot go on for the moment: a full disk, no workers. What it was doing can be resumed later."""
+    """The host cannot continue for now, as with a full disk or no workers. The work can be resumed later."""

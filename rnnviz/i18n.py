@@ -1,4 +1,4 @@
-"""Languages: labels by gettext, prose by Markdown files, numbers as people read them."""
+"""Languages: labels by gettext, prose in Markdown files, and numbers in a readable form."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _HERE = Path(__file__).resolve().parent
 
 
 def match_language(locale: str | None) -> str:
-    """The language of ours for a browser's locale such as `zh-CN` or `en_GB`; English for all others."""
+    """The language of the app for a browser's locale such as `zh-CN` or `en_GB`; English for all others."""
     language = (locale or "").replace("_", "-").split("-")[0].lower()
     return language if language in LANGUAGES else SOURCE
 
@@ -41,7 +41,7 @@ def translator(language: str) -> Translate:
 
 @cache
 def lesson(page: str, language: str) -> str:
-    """The prose of a page: Markdown, whose `## name` headings `lesson_part` cuts it at."""
+    """The prose of a page, in Markdown; `lesson_part` cuts it at its `## name` headings."""
     return (_HERE / "lessons" / language / f"{page}.md").read_text(encoding="utf-8")
 
 
@@ -54,21 +54,47 @@ def lesson_part(page: str, language: str, part: str) -> str:
     return parts[part].strip()
 
 
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
 def explain(error: InputError, translate: Translate) -> str:
-    """What an error says, in the reader's language, its values filled in."""
+    """An error's message in the reader's language, with its values filled in."""
     return translate(error.message).format(**error.values)
 
 
+def why_not_a_language_model(translate: Translate) -> str:
+    """What stands beside the perplexity of a model that has read the characters that it predicts."""
+    return translate("The model has read the characters that it predicts: this is not a language model’s perplexity.")
+
+
+def why_it_cannot_continue(translate: Translate) -> str:
+    """What stands beside a text that a bidirectional model continues."""
+    return translate(
+        "A bidirectional model cannot continue a text: its backward pass would have to come from the characters that "
+        "are not written yet. Here it goes on from the character before instead, and copies."
+    )
+
+
 def quantity(value: float) -> str:
-    """A number in three significant digits: 0.0123, 4.56, 151, 12,300; ∞ where it is infinite."""
+    """A number with three significant digits: 0.0123, 4.56, 151, 12,300, 2.80 × 10⁻⁶; ∞ if it is infinite."""
     if not math.isfinite(value):
         return "–" if math.isnan(value) else "∞" if value > 0 else "−∞"
     rounded = float(f"{value:.3g}")
     if abs(rounded) >= 1000:
-        return f"{rounded:,.0f}" if abs(rounded) < 1e7 else f"{value:.2e}"
+        return f"{rounded:,.0f}" if abs(rounded) < 1e7 else _scientific(value)
     if rounded != 0 and abs(rounded) < 1e-4:
-        return f"{value:.2e}"
+        return _scientific(value)
     return f"{rounded:#.3g}".rstrip(".") if rounded else "0"
+
+
+def _scientific(value: float) -> str:
+    digits, exponent = f"{value:.2e}".split("e")
+    return times_power(digits, int(exponent))
+
+
+def times_power(digits: str, exponent: int) -> str:
+    """Scientific notation, as in 2.80 × 10⁻⁶."""
+    return f"{digits} × 10{str(exponent).translate(_SUPERSCRIPTS)}"
 
 
 def duration(seconds: float) -> str:

@@ -1,62 +1,142 @@
-"""What the server does beside Streamlit.
+"""What our server adds to Streamlit's.
 
-It refuses wrong settings, answers with a run's newest curves, and ends the engine when it ends.
+It prepares its process, refuses wrong settings, guards every request, puts our script into
+every page, prints its address, answers with a run's newest curves, and closes the engine when it ends.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from functools import cache
+from pathlib import Path
+from socket import AF_INET
+from typing import cast
 
+import psutil
 import streamlit as st
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
+from streamlit import config
+from streamlit.runtime import get_instance
+from streamlit.runtime.pages_manager import PagesManager
+from streamlit.web.server.server_util import get_url
 
+from rnnviz.engine.settings import Settings
 from rnnviz.errors import InputError
+from rnnviz.guards import HEADERS, NO_FOREIGN_FRAMES, AnswerHeaders, FewUploads, LeftPages, SameOrigin, UploadedFiles
 from rnnviz.i18n import match_language, translator
-from rnnviz.settings import Settings
+
+_PAGES = Path(__file__).resolve().parent.parent / "pages"
+_HISTORY = Path(__file__).resolve().parent / "ui" / "static" / "history.js"
+_LONGEST_VERSION = 15  # digits
 
 
-def check_settings() -> None:
-    """End the process with a sentence where a setting is not allowed, before anybody asks for a page."""
+def prepare_process() -> None:
+    """Make new files private to this account, and allow as many connections as the system permits."""
+    os.umask(0o077)
+    with suppress(ImportError, OSError, ValueError):  # Windows has no such limits; others may refuse the highest
+        import resource
+
+        _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def check_settings() -> Settings:
+    """Read the host's settings, including Streamlit's secrets, and pass those that concern Streamlit on to it.
+
+    If a setting is not allowed, the process ends with an error message at once.
+    """
+    st.secrets.load_if_toml_exists()  # this turns them into environment variables
     try:
-        Settings.from_environment()
+        settings = Settings.from_environment()
     except InputError as error:
         raise SystemExit(str(error)) from None
+    config.set_option("server.maxUploadSize", settings.limits.upload_mib)
+    config.set_option("server.maxWidgetStateSize", settings.limits.upload_mib + 5)  # a pasted text and everything else
+    if settings.hosted:
+        st.set_option("client.showErrorDetails", "none")
+    return settings
+
+
+def middleware(settings: Settings) -> list[Middleware]:
+    """The middleware between the network and Streamlit, the outermost first."""
+    headers = HEADERS | NO_FOREIGN_FRAMES if settings.hosted else HEADERS
+    guards = [
+        Middleware(AnswerHeaders, headers=headers),
+        Middleware(SameOrigin, allowed=tuple(config.get_option("server.corsAllowedOrigins"))),
+        Middleware(FewUploads, files=lambda: cast("UploadedFiles", get_instance().uploaded_file_mgr)),
+        Middleware(LeftPages),
+    ]
+    if settings.hosts:
+        guards.insert(1, Middleware(TrustedHostMiddleware, allowed_hosts=settings.hosts, www_redirect=False))
+    return guards
 
 
 def routes() -> list[Route]:
-    """The addresses that this server has beside Streamlit's own."""
+    """The addresses that this server has in addition to Streamlit's own."""
     base = str(st.get_option("server.baseUrlPath")).strip("/")
-    return [Route(f"/{base}/app/newest/{{run}}".replace("//", "/"), _newest)]
+    addresses = {"": _html, "app/newest/{run}": _newest} | {page.stem: _html for page in _PAGES.glob("*.py")}
+    return [Route(f"/{base}/{path}".replace("//", "/"), answer) for path, answer in addresses.items()]
 
 
 @asynccontextmanager
 async def lifespan(_: st.App) -> AsyncIterator[None]:
-    """Whatever ends the server, runs are left paused: after SIGTERM Python calls no exit functions."""
+    """Print where the server is. However it ends, runs are paused: after SIGTERM Python calls no exit functions."""
+    # Until `app.py` has run once, Streamlit would take `pages/` for its older kind of navigation, and so answer the
+    # first visitor's `/train` without `app.py`.
+    PagesManager.uses_pages_directory = False
+    print("rnnviz is at", *(get_url(host) for host in _reachable_at()), flush=True)
     yield
-    from rnnviz.ui.frame import engine
+    from rnnviz.ui.frame import close_engine
 
-    engine.clear()
+    close_engine()
 
 
-async def _newest(request: Request) -> Response:
-    """Curves newer than `?version=`, in `?lang=`; 204 where there are none, 404 where there is no such run."""
-    from rnnviz.ui.frame import Frame  # Streamlit's caches want its server to be there before they are made
-    from rnnviz.ui.runs import newest_curves
+async def _html(_: Request) -> Response:
+    return HTMLResponse(_page(), headers={"Cache-Control": "no-cache"})
+
+
+@cache
+def _page() -> str:
+    """The document that Streamlit sends for every page, with our script before its own."""
+    page = (Path(st.__file__).parent / "static" / "index.html").read_text(encoding="utf-8")
+    return page.replace("<head>", f"<head><script>{_HISTORY.read_text(encoding='utf-8')}</script>", 1)
+
+
+def _reachable_at() -> list[str]:
+    """The names by which this server can be reached; Streamlit would ask a server on the internet for one more."""
+    address = config.get_option("server.address") or "0.0.0.0"  # noqa: S104  Streamlit's own default
+    if address not in ("0.0.0.0", "::"):  # noqa: S104
+        return ["localhost" if address == "127.0.0.1" else address]
+    interfaces = psutil.net_if_addrs().values()
+    addresses = [entry.address for entries in interfaces for entry in entries if entry.family == AF_INET]
+    return ["localhost", *(address for address in addresses if not address.startswith("127."))]
+
+
+def _newest(request: Request) -> Response:
+    """Curves newer than `?version=` and `?phase=`, in `?lang=`; 204 if there are none, 404 if there is no run.
+
+    It is not a coroutine, so that it runs in a thread and the server goes on while reports are read.
+    """
+    from rnnviz.ui.frame import Frame  # Streamlit's caches can only be made once its server is there
+    from rnnviz.ui.run_view import newest_curves
 
     version = request.query_params.get("version", "0")
-    if not version.isdecimal():
+    if not version.isdecimal() or len(version) > _LONGEST_VERSION:
         return PlainTextResponse(f"version is {version[:40]!r}; allowed: a whole number", 400)
     language = match_language(request.query_params.get("lang"))
     frame = Frame("train", language, translator(language))
     try:
-        charts = newest_curves(frame, request.path_params["run"], int(version))
+        charts = newest_curves(frame, request.path_params["run"], int(version), request.query_params.get("phase", ""))
     except InputError as error:
         return PlainTextResponse(frame.explain(error), 404)
     if charts is None:
         return Response(status_code=204)
-    # To compress it for every viewer would take longer than to make it.
+    # Compressing it for every viewer would take longer than making it.
     headers = {"Cache-Control": "no-store", "Content-Encoding": "identity"}
     return Response(charts, media_type="application/json", headers=headers)

@@ -1,26 +1,18 @@
-"""The signals inside each cell: symbol, equation, range and colour, in one table.
-
-No torch here: pages and figures read this table in a process that never imports torch.
-"""
+"""The signals inside the cells: symbol, range and colour, in one table."""
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
-from typing import Literal
-
-CellName = Literal["rnn", "gru", "lstm"]
-Activation = Literal["tanh", "relu"]
-Reset = Literal["before", "after"]
 
 
 @dataclass(frozen=True)
 class Signal:
     """One recorded quantity of a cell, of shape (T, h) over a text.
 
-    `low` and `high` bound the colour scale: gates lie in [0, 1], states in [-1, 1]. Only the
-    memory cell `C` and a ReLU state are unbounded; their scale is fixed all the same, so that
-    two pictures compare, and values beyond it saturate.
+    Its values lie between `low` and `high`: gates in [0, 1], states in [-1, 1]. In some cells a state
+    has no bounds, as `Cell.unbounded` says; the memory cell `C` never has.
     """
 
     name: str
@@ -32,12 +24,12 @@ class Signal:
 
     @property
     def is_gate(self) -> bool:
-        """Gates live in [0, 1] and take a sequential scale; everything else diverges around 0."""
+        """Gates are in [0, 1] and have a sequential scale; everything else diverges around 0."""
         return self.low == 0.0
 
 
-# Labels are message ids for gettext. Colours: a set that stays apart for the three common kinds
-# of colour blindness and keeps a contrast of 3:1 on a white and on a dark page (tests assert it).
+# Labels are message ids for gettext. The colours differ for the three common kinds of colour
+# blindness and have a contrast of 3:1 on a white and on a dark page (tests assert both).
 SIGNALS: dict[str, Signal] = {
     signal.name: signal
     for signal in (
@@ -49,42 +41,9 @@ SIGNALS: dict[str, Signal] = {
         Signal("F", "forget gate", "Fₜ", 0.0, 1.0, "#B5548F"),
         Signal("O", "output gate", "Oₜ", 0.0, 1.0, "#739A31"),
         Signal("C_tilde", "candidate memory cell", "C̃ₜ", -1.0, 1.0, "#C65E0A"),
-        Signal("C", "memory cell", "Cₜ", -2.0, 2.0, "#7668CC"),
+        Signal("C", "memory cell", "Cₜ", -math.inf, math.inf, "#7668CC"),
     )
 }
-
-CELL_SIGNALS: dict[CellName, tuple[str, ...]] = {
-    "rnn": ("H",),
-    "gru": ("R", "Z", "H_tilde", "H"),
-    "lstm": ("I", "F", "O", "C_tilde", "C", "H"),
-}
-
-EQUATIONS: dict[tuple[CellName, str], str] = {
-    ("rnn", "H"): "Hₜ = φ(Xₜ W_xh + Hₜ₋₁ W_hh + b_h)",
-    ("gru", "R"): "Rₜ = σ(Xₜ W_xr + Hₜ₋₁ W_hr + b_r)",
-    ("gru", "Z"): "Zₜ = σ(Xₜ W_xz + Hₜ₋₁ W_hz + b_z)",
-    ("gru", "H_tilde"): "H̃ₜ = tanh(Xₜ W_xh + (Rₜ ⊙ Hₜ₋₁) W_hh + b_h)",
-    ("gru", "H"): "Hₜ = Zₜ ⊙ Hₜ₋₁ + (1 − Zₜ) ⊙ H̃ₜ",
-    ("lstm", "I"): "Iₜ = σ(Xₜ W_xi + Hₜ₋₁ W_hi + b_i)",
-    ("lstm", "F"): "Fₜ = σ(Xₜ W_xf + Hₜ₋₁ W_hf + b_f)",
-    ("lstm", "O"): "Oₜ = σ(Xₜ W_xo + Hₜ₋₁ W_ho + b_o)",
-    ("lstm", "C_tilde"): "C̃ₜ = tanh(Xₜ W_xc + Hₜ₋₁ W_hc + b_c)",
-    ("lstm", "C"): "Cₜ = Fₜ ⊙ Cₜ₋₁ + Iₜ ⊙ C̃ₜ",
-    ("lstm", "H"): "Hₜ = Oₜ ⊙ tanh(Cₜ)",
-}
-_RESET_AFTER = "H̃ₜ = tanh(Xₜ W_xh + b_h + Rₜ ⊙ (Hₜ₋₁ W_hh + b_hn))"
-
-
-def equation(cell: CellName, name: str, reset: Reset = "before", activation: Activation = "tanh") -> str:
-    """The equation of one signal, as one line of text.
-
-    Raises KeyError where the cell has no such signal.
-    """
-    if (cell, name, reset) == ("gru", "H_tilde", "after"):
-        return _RESET_AFTER
-    text = EQUATIONS[cell, name]
-    return text.replace("φ", "ReLU" if activation == "relu" else "tanh") if cell == "rnn" else text
-
 
 _LATEX = {
     "H̃": r"\tilde{H}",
@@ -96,10 +55,15 @@ _LATEX = {
 }
 
 
-def latex(cell: CellName, name: str, reset: Reset = "before", activation: Activation = "tanh") -> str:
-    """The same equation in LaTeX."""
-    text = equation(cell, name, reset, activation)
+def in_direction(equation: str, direction: str) -> str:
+    """An equation of a cell as a direction computes it: backward goes on from the state at the next character."""
+    return equation.replace("ₜ₋₁", "ₜ₊₁") if direction == "backward" else equation
+
+
+def latex(equation: str) -> str:
+    """An equation of a cell's record in LaTeX."""
+    text = equation
     for sign, command in _LATEX.items():
         text = text.replace(sign, command)
-    text = text.replace("ₜ₋₁", "_{t-1}").replace("ₜ", "_t").replace("−", "-")
+    text = text.replace("ₜ₋₁", "_{t-1}").replace("ₜ₊₁", "_{t+1}").replace("ₜ", "_t").replace("−", "-")
     return re.sub(r"([Wb])_(\w+)", r"\1_{\2}", text)

@@ -1,11 +1,33 @@
-"""Settings for every test: property tests that are the same on each run, and one thread for torch."""
+"""Settings for every test: deterministic property tests, and one thread for torch."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
 import torch
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from tests.helpers import IdleEngine
 
 settings.register_profile("rnnviz", derandomize=True, deadline=None, print_blob=False)
 settings.load_profile("rnnviz")
 torch.set_num_threads(1)
-torch.set_warn_always(True)  # a warning given once only would hit whichever test came first
+torch.set_warn_always(True)  # a warning given only once would hit whichever test came first
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[IdleEngine]:
+    """An engine whose runs wait for ever, behind every page that a test opens."""
+    from rnnviz.ui.frame import close_engine  # imports Streamlit, which most tests do without
+    from tests.helpers import IdleEngine
+
+    monkeypatch.setenv("RNNVIZ_HOME", str(tmp_path))
+    idle = IdleEngine()
+    monkeypatch.setattr("rnnviz.ui.frame.Engine", lambda *_, **__: idle)
+    close_engine()
+    yield idle
+    close_engine()

@@ -1,24 +1,22 @@
-"""The equations: against NumPy, against finite differences, and at their limits."""
+"""The equations against NumPy, against finite differences, and at their limits."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from rnnviz.cells import cell_of, gru_step, last_state, lstm_step, rnn_step, scan
+from rnnviz.cells import cell_of, find_cell, interpret
 from rnnviz.config import ModelConfig
+from rnnviz.nn.layers import last_state, scan
+from tests import helpers
 
 B, D_IN, H_SIZE, T = 2, 3, 4, 5
 ON, OFF = 40.0, -40.0  # sigma(40) is 1 in float64 and sigma(-40) about 4e-18
-CONFIGS = {
-    "rnn-tanh": ModelConfig(cell="rnn"),
-    "rnn-relu": ModelConfig(cell="rnn", activation="relu"),
-    "gru-before": ModelConfig(cell="gru", reset="before"),
-    "gru-after": ModelConfig(cell="gru", reset="after"),
-    "lstm": ModelConfig(cell="lstm"),
-}
+CONFIGS = {name: ModelConfig(**settings) for name, settings in helpers.CONFIGS.items()}
 
 
 def draw(*shape: int, seed: int = 0) -> Tensor:
@@ -26,7 +24,7 @@ def draw(*shape: int, seed: int = 0) -> Tensor:
 
 
 def weights_of(config: ModelConfig, d: int = D_IN, h: int = H_SIZE) -> dict[str, Tensor]:
-    """Random weights, every one different, float64."""
+    """Random weights, all different, in float64."""
     shapes = cell_of(config).shapes(d, h)
     return {name: 0.7 * draw(*shape, seed=i) for i, (name, shape) in enumerate(shapes.items(), start=10)}
 
@@ -35,18 +33,23 @@ def state_of(config: ModelConfig) -> tuple[Tensor, ...]:
     return tuple(draw(B, H_SIZE, seed=100 + i) for i, _ in enumerate(cell_of(config).state))
 
 
-def sigmoid(x: np.ndarray) -> np.ndarray:
+def sigmoid(x: Any) -> Any:
     return 1 / (1 + np.exp(-x))
 
 
 def by_hand(name: str, X: np.ndarray, S: list[np.ndarray], W: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """One step of the notes' equations in NumPy, unit by unit where a product is elementwise."""
+    """One step of the textbook's equations in NumPy, unit by unit where a product is elementwise."""
     H = S[0]
 
-    def linear(g: str) -> np.ndarray:
+    if name == "mingru":  # the paper's Z is one minus ours
+        Z_paper = 1 - sigmoid(X @ W["W_xz"] + W["b_z"])
+        H_tilde = X @ W["W_xh"] + W["b_h"]
+        return {"Z": 1 - Z_paper, "H_tilde": H_tilde, "H": (1 - Z_paper) * H + Z_paper * H_tilde}
+
+    def linear(g: str) -> Any:
         return X @ W[f"W_x{g}"] + H @ W[f"W_h{g}"] + W[f"b_{g}"]
 
-    if name == "rnn-tanh":
+    if name == "rnn":
         return {"H": np.tanh(linear("h"))}
     if name == "rnn-relu":
         return {"H": np.maximum(linear("h"), 0)}
@@ -59,7 +62,8 @@ def by_hand(name: str, X: np.ndarray, S: list[np.ndarray], W: dict[str, np.ndarr
     if name == "gru-before":
         H_tilde = np.tanh(X @ W["W_xh"] + (R * H) @ W["W_hh"] + W["b_h"])
     else:
-        H_tilde = np.tanh(X @ W["W_xh"] + W["b_h"] + R * (H @ W["W_hh"] + W["b_hn"]))
+        b_hn = W["b_hn"] if name == "gru-after-bias" else 0
+        H_tilde = np.tanh(X @ W["W_xh"] + W["b_h"] + R * (H @ W["W_hh"] + b_hn))
     return {"R": R, "Z": Z, "H_tilde": H_tilde, "H": Z * H + (1 - Z) * H_tilde}
 
 
@@ -77,7 +81,7 @@ def test_a_step_computes_the_equations(name: str) -> None:
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_gradients_of_a_step_agree_with_finite_differences(name: str) -> None:
-    """Of every signal, with respect to the input, the state and each weight, in double precision."""
+    """They are checked for every signal with respect to the input, the state and each weight, in double precision."""
     config = CONFIGS[name]
     cell, X, S, W = cell_of(config), draw(B, D_IN), state_of(config), weights_of(config)
     names = list(W)
@@ -95,50 +99,50 @@ def test_gradients_of_a_step_agree_with_finite_differences(name: str) -> None:
     assert torch.autograd.gradcheck(function, inputs)
 
 
-@pytest.mark.parametrize("reset", ["before", "after"])
+@pytest.mark.parametrize("reset", ["before", "after", "after-bias"])
 def test_update_gate_of_one_keeps_the_state(reset: str) -> None:
-    """Z = 1: the GRU's new state is its old one, whatever it read."""
+    """With Z = 1, the GRU's new state is its old one, whatever it read."""
     W = weights_of(CONFIGS[f"gru-{reset}"]) | {"b_z": torch.full((H_SIZE,), ON, dtype=torch.float64)}
     H = draw(B, H_SIZE, seed=1)
-    signals = gru_step(draw(B, D_IN), (H,), W, reset)
+    signals = find_cell("gru", reset).step(draw(B, D_IN), (H,), W)
     torch.testing.assert_close(signals["H"], H, rtol=0, atol=1e-13)
     assert (signals["H_tilde"] - H).abs().max() > 0.1
 
 
-@pytest.mark.parametrize("reset", ["before", "after"])
+@pytest.mark.parametrize("reset", ["before", "after", "after-bias"])
 def test_a_gru_that_resets_nothing_and_keeps_nothing_is_the_plain_rnn(reset: str) -> None:
-    """R = 1 and Z = 0 (and b_hn = 0): H is tanh of the candidate's linear part."""
+    """With R = 1 and Z = 0 (and b_hn = 0), H is tanh of the candidate's linear part."""
     W = weights_of(CONFIGS[f"gru-{reset}"])
     W |= {"b_r": torch.full((H_SIZE,), ON, dtype=torch.float64), "b_z": torch.full((H_SIZE,), OFF, dtype=torch.float64)}
     W["b_hn"] = torch.zeros(H_SIZE, dtype=torch.float64)
     X, H = draw(B, D_IN), draw(B, H_SIZE, seed=1)
-    plain = rnn_step(X, (H,), {name: W[name] for name in ("W_xh", "W_hh", "b_h")})
-    torch.testing.assert_close(gru_step(X, (H,), W, reset)["H"], plain["H"], rtol=0, atol=1e-13)
+    plain = find_cell("rnn").step(X, (H,), {name: W[name] for name in ("W_xh", "W_hh", "b_h")})
+    torch.testing.assert_close(find_cell("gru", reset).step(X, (H,), W)["H"], plain["H"], rtol=0, atol=1e-13)
 
 
 def test_an_lstm_that_forgets_nothing_and_admits_nothing_keeps_its_memory() -> None:
-    """F = 1 and I = 0: the memory cell stays, and the output gate still shows a view of it."""
+    """With F = 1 and I = 0, the memory cell stays, and the output gate still shows a view of it."""
     W = weights_of(CONFIGS["lstm"])
     W |= {"b_f": torch.full((H_SIZE,), ON, dtype=torch.float64), "b_i": torch.full((H_SIZE,), OFF, dtype=torch.float64)}
     H, C = draw(B, H_SIZE, seed=1), draw(B, H_SIZE, seed=2)
-    signals = lstm_step(draw(B, D_IN), (H, C), W)
+    signals = find_cell("lstm").step(draw(B, D_IN), (H, C), W)
     torch.testing.assert_close(signals["C"], C, rtol=0, atol=1e-13)
     torch.testing.assert_close(signals["H"], signals["O"] * torch.tanh(C), rtol=0, atol=1e-13)
 
 
 def test_an_lstm_that_forgets_all_and_admits_all_holds_the_candidate() -> None:
-    """F = 0 and I = 1: the memory cell is the candidate."""
+    """With F = 0 and I = 1, the memory cell is the candidate."""
     W = weights_of(CONFIGS["lstm"])
     W |= {"b_f": torch.full((H_SIZE,), OFF, dtype=torch.float64), "b_i": torch.full((H_SIZE,), ON, dtype=torch.float64)}
-    signals = lstm_step(draw(B, D_IN), (draw(B, H_SIZE, seed=1), draw(B, H_SIZE, seed=2)), W)
+    signals = find_cell("lstm").step(draw(B, D_IN), (draw(B, H_SIZE, seed=1), draw(B, H_SIZE, seed=2)), W)
     torch.testing.assert_close(signals["C"], signals["C_tilde"], rtol=0, atol=1e-13)
 
 
 def test_the_two_resets_differ_with_the_same_weights() -> None:
-    """Before and after the matrix product are two functions: the candidates differ by a tenth and more."""
-    W = weights_of(CONFIGS["gru-after"]) | {"b_hn": torch.zeros(H_SIZE, dtype=torch.float64)}
+    """Before and after the matrix product are two functions: the candidates differ by at least a tenth."""
+    W = weights_of(CONFIGS["gru-after"])
     X, H = draw(B, D_IN), draw(B, H_SIZE, seed=1)
-    before, after = gru_step(X, (H,), W, "before"), gru_step(X, (H,), W, "after")
+    before, after = (find_cell("gru", reset).step(X, (H,), W) for reset in ("before", "after"))
     assert torch.equal(before["R"], after["R"])
     assert torch.equal(before["Z"], after["Z"])
     assert (before["H_tilde"] - after["H_tilde"]).abs().max() > 0.1
@@ -146,17 +150,17 @@ def test_the_two_resets_differ_with_the_same_weights() -> None:
 
 def test_the_two_resets_agree_where_nothing_is_reset() -> None:
     """With R = 1 and no inner bias there is no difference."""
-    W = weights_of(CONFIGS["gru-after"]) | {"b_hn": torch.zeros(H_SIZE, dtype=torch.float64)}
+    W = weights_of(CONFIGS["gru-after"])
     W["b_r"] = torch.full((H_SIZE,), ON, dtype=torch.float64)
     X, H = draw(B, D_IN), draw(B, H_SIZE, seed=1)
-    before, after = gru_step(X, (H,), W, "before"), gru_step(X, (H,), W, "after")
+    before, after = (find_cell("gru", reset).step(X, (H,), W) for reset in ("before", "after"))
     torch.testing.assert_close(before["H"], after["H"], rtol=0, atol=1e-13)
 
 
 @pytest.mark.parametrize("backward", [False, True])
 @pytest.mark.parametrize("name", CONFIGS)
 def test_scan_steps_through_the_text_in_either_direction(name: str, backward: bool) -> None:
-    """Signals stand in the order of the text, also when it is read from its end; the last state is where it stopped."""
+    """Signals are in the order of the text even if it is read from its end; the last state is where reading stopped."""
     config = CONFIGS[name]
     X, W = draw(T, B, D_IN), weights_of(config)
     S = [s.numpy() for s in state_of(config)]
@@ -173,12 +177,143 @@ def test_scan_steps_through_the_text_in_either_direction(name: str, backward: bo
         np.testing.assert_allclose(got.numpy(), wanted, rtol=0, atol=1e-13)
 
 
-def test_shapes_names_every_weight_of_the_equations() -> None:
-    """The textbook's names, (d, h) from the input and (h, h) from the state; b_hn only for the reset after."""
-    for name, gates in {"rnn-tanh": "h", "gru-before": "rzh", "gru-after": "rzh", "lstm": "ifco"}.items():
-        expected = {f"W_x{g}": (3, 4) for g in gates} | {f"W_h{g}": (4, 4) for g in gates}
+def test_shapes_has_every_weight_of_the_equations() -> None:
+    """Weights have the textbook's names: (d, h) from the input, (h, h) from the state; b_hn only for after-bias."""
+    for name, gates in {"rnn": "h", "gru-before": "rzh", "gru-after-bias": "rzh", "lstm": "ifco"}.items():
+        expected: dict[str, tuple[int, ...]] = {f"W_x{g}": (3, 4) for g in gates}
+        expected |= {f"W_h{g}": (4, 4) for g in gates}
         expected |= {f"b_{g}": (4,) for g in gates}
-        if name == "gru-after":
+        if name == "gru-after-bias":
             expected["b_hn"] = (4,)
         assert cell_of(CONFIGS[name]).shapes(3, 4) == expected
-        assert cell_of(CONFIGS[name]).gates == gates
+        assert cell_of(CONFIGS[name]).blocks == gates
+    assert cell_of(CONFIGS["mingru"]).shapes(3, 4) == {"W_xz": (3, 4), "b_z": (4,), "W_xh": (3, 4), "b_h": (4,)}
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_numpy_arrays_and_tensors_give_the_same(name: str) -> None:
+    """The same code serves both: arrays give arrays, equal to 1e-15."""
+    config = CONFIGS[name]
+    cell, X, S, W = cell_of(config), draw(B, D_IN), state_of(config), weights_of(config)
+    expected = cell.step(X, S, W)
+    signals = cell.step(X.numpy(), tuple(s.numpy() for s in S), {k: w.numpy() for k, w in W.items()})
+    assert list(signals) == list(expected)
+    for key, value in signals.items():
+        assert isinstance(value, np.ndarray)
+        np.testing.assert_allclose(value, expected[key].numpy(), rtol=0, atol=1e-15)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_gate_can_be_held_between_the_two_halves_of_a_step(name: str) -> None:
+    """`open` returns only the gates; `update` takes whatever is put in their place, and returns all other signals."""
+    config = CONFIGS[name]
+    cell, X, S, W = cell_of(config), draw(B, D_IN), state_of(config), weights_of(config)
+    gates = cell.open(X, S, W)
+    assert tuple(gates) == cell.gates
+    assert (*gates, *cell.update(X, S, W, gates)) == tuple(cell.equations)
+    if cell.carry_gate:
+        held = cell.update(X, S, W, {**gates, cell.carry_gate: torch.ones_like(S[-1])})
+        kept = held[cell.state[-1]]
+        admitted = gates["I"] * held["C_tilde"] if "I" in gates else 0
+        torch.testing.assert_close(kept, S[-1] + admitted, rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_signals_stay_in_their_range_unless_the_record_says_otherwise(name: str) -> None:
+    """Large weights drive every unbounded signal beyond 1 and no other."""
+    config = CONFIGS[name]
+    cell, W = cell_of(config), {key: 9 * w for key, w in weights_of(config).items()}
+    state = tuple(torch.zeros(B, H_SIZE, dtype=torch.float64) for _ in cell.state)
+    signals = scan(cell, 3 * draw(40, B, D_IN), state, W)
+    beyond = {key for key, value in signals.items() if value.abs().max() > 1}
+    assert beyond == cell.unbounded
+
+
+def given_of(config: ModelConfig) -> dict[str, Tensor]:
+    """X and the state before the step, under the names that a wiring uses for them."""
+    names = (f"{name}_before" for name in cell_of(config).state)
+    return {"X": draw(B, D_IN), **dict(zip(names, state_of(config), strict=True))}
+
+
+@pytest.mark.parametrize("library", ["torch", "numpy"])
+@pytest.mark.parametrize("name", CONFIGS)
+def test_the_wiring_computes_the_step(name: str, library: str) -> None:
+    """The graph that drawings are made from gives every signal of the equations, in float64."""
+    config = CONFIGS[name]
+    cell, given, W = cell_of(config), given_of(config), weights_of(config)
+    step = cell.step(given["X"], state_of(config), W)
+    if library == "numpy":
+        arrays = [{key: value.numpy() for key, value in values.items()} for values in (given, W)]
+        values = interpret(cell.wiring, *arrays)
+    else:
+        values = interpret(cell.wiring, given, W)
+    for signal, expected in step.items():
+        np.testing.assert_allclose(np.asarray(values[signal]), expected.numpy(), atol=1e-14, rtol=0)
+
+
+def sources_and_targets(config: ModelConfig) -> set[tuple[str, str]]:
+    """The signals that the equations change when one input, one bias or one gate is changed."""
+    cell, given, W = cell_of(config), given_of(config), weights_of(config)
+
+    def step(
+        given: dict[str, Tensor], W: dict[str, Tensor], gates: dict[str, Tensor] | None = None
+    ) -> dict[str, Tensor]:
+        state = tuple(given[f"{name}_before"] for name in cell.state)
+        gates = gates or cell.open(given["X"], state, W)
+        return {**gates, **cell.update(given["X"], state, W, gates)}
+
+    before = step(given, W)
+    changed = {name: step({**given, name: given[name] + 0.1}, W) for name in given}
+    changed |= {name: step(given, {**W, name: W[name] + 0.1}) for name in W if name.startswith("b_")}
+    open_gates = {gate: before[gate] for gate in cell.gates}
+    changed |= {gate: step(given, W, {**open_gates, gate: open_gates[gate] + 0.1}) for gate in cell.gates}
+    return {
+        (source, target)
+        for source, after in changed.items()
+        for target in before
+        if source != target and not torch.equal(after[target], before[target])
+    }
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_paths_of_the_wiring_are_the_dependencies_of_the_equations(name: str) -> None:
+    """An input, a bias or a gate changes exactly those signals that it reaches along the edges of the wiring."""
+    config = CONFIGS[name]
+    wiring = cell_of(config).wiring
+    reached: dict[str, set[str]] = {}
+    for node in wiring:
+        sources = {*node.inputs, *node.weights}
+        reached[node.name] = sources.union(*(reached.get(source, set()) for source in sources))
+    told = {source for source, _ in sources_and_targets(config)}
+    signals = {*cell_of(config).equations}
+    paths = {(source, node) for node, sources in reached.items() for source in sources & told if node in signals}
+    assert paths == sources_and_targets(config)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_edges_are_the_dependencies_of_single_nodes(name: str) -> None:
+    """With all other nodes held, each node depends on its own inputs and on nothing else."""
+    config = CONFIGS[name]
+    cell, W = cell_of(config), weights_of(config)
+    values = interpret(cell.wiring, given_of(config), W)
+    for node in cell.wiring:
+        others = {key: value for key, value in values.items() if key != node.name}
+        for source, value in others.items():
+            after = interpret(cell.wiring, {**others, source: value + 0.1}, W)
+            assert torch.equal(after[node.name], values[node.name]) == (source not in node.inputs)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_every_weight_is_in_the_wiring_once(name: str) -> None:
+    """None is missing and none is used twice."""
+    config = CONFIGS[name]
+    used = [weight for node in cell_of(config).wiring for weight in node.weights if weight]
+    assert sorted(used) == sorted(cell_of(config).shapes(D_IN, H_SIZE))
+
+
+def test_a_node_that_is_given_is_not_computed() -> None:
+    """A held gate keeps its value, and what follows is computed from it."""
+    config = CONFIGS["gru-after"]
+    given = given_of(config)
+    values = interpret(cell_of(config).wiring, {**given, "Z": torch.ones(B, H_SIZE)}, weights_of(config))
+    assert torch.equal(values["H"], given["H_before"])

@@ -1,4 +1,4 @@
-"""Two languages that say the same, and numbers as people read them."""
+"""Two languages that say the same, and numbers in a readable form."""
 
 from __future__ import annotations
 
@@ -19,20 +19,12 @@ from hypothesis import strategies as st
 
 from rnnviz.config import PRESETS
 from rnnviz.errors import InputError
-from rnnviz.i18n import (
-    LANGUAGES,
-    SOURCE,
-    duration,
-    explain,
-    lesson,
-    lesson_part,
-    match_language,
-    quantity,
-    translator,
-)
-from rnnviz.reports import FailureReport
+from rnnviz.i18n import LANGUAGES, SOURCE, duration, explain, lesson, lesson_part, match_language, quantity, translator
+from rnnviz.runs.reports import FailureReport
 from rnnviz.signals import SIGNALS
-from rnnviz.text import CORPORA
+from rnnviz.text.corpora import CORPORA
+from rnnviz.ui.frame import PAGES
+from tests.helpers import read_quantity
 
 ROOT = Path(__file__).resolve().parent.parent
 OTHERS = [language for language in LANGUAGES if language != SOURCE]
@@ -42,7 +34,7 @@ HAN = re.compile("[\u4e00-\u9fff]")
 
 @cache
 def extracted() -> tuple[str, ...]:
-    """Every message of the code, by the keywords and from the folders that `make messages` uses."""
+    """Every message of the code, found with the keywords and folders that `make messages` uses."""
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     (keywords,) = re.findall(r"^KEYWORDS := (.*)$", makefile, re.MULTILINE)
     (folders,) = re.findall(r"pybabel .*\bextract\b.* --add-location=never (.*)$", makefile, re.MULTILINE)
@@ -63,7 +55,7 @@ def catalog(language: str) -> Catalog:
 
 @cache
 def pages() -> dict[str, str]:
-    """Names and titles of the pages, read from the source: importing it would import Streamlit."""
+    """Names and titles of the pages, read from the source, because importing it would import Streamlit."""
     tree = ast.parse((ROOT / "rnnviz" / "ui" / "frame.py").read_text(encoding="utf-8"))
     assigned = [n for n in tree.body if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == "PAGES"]
     (value,) = (node.value for node in assigned)
@@ -75,7 +67,7 @@ def pages() -> dict[str, str]:
 
 
 def fields(message: str) -> list[str]:
-    """The names in braces, sorted; a number's format may differ between languages, its name may not."""
+    """The names in braces, sorted; a number's format may differ between languages, but not its name."""
     return sorted(field for _, field, _, _ in Formatter().parse(message) if field is not None)
 
 
@@ -83,7 +75,7 @@ def fields(message: str) -> list[str]:
 
 
 def test_there_are_messages_of_every_kind() -> None:
-    """The keywords find labels in tables, errors, reasons of failures and what pages say."""
+    """The keywords find labels in tables, errors, reasons of failures and texts of pages."""
     messages = extracted()
     for expected in ("hidden state", "Sums", "GRU from scratch, SGD", "Train", "the file is empty", "Perplexity"):
         assert expected in messages
@@ -100,7 +92,7 @@ def test_every_message_is_translated(language: str) -> None:
 
 @pytest.mark.parametrize("language", OTHERS)
 def test_no_translation_is_left_over(language: str) -> None:
-    """Every message of the catalogue is in the code, word by word, and none is a guess."""
+    """Every message of the catalogue is in the code, word for word, and none is fuzzy."""
     catalogue = catalog(language)
     assert [m.id for m in catalogue if m.id and m.id not in extracted()] == []
     assert list(catalogue.obsolete) == []
@@ -109,23 +101,25 @@ def test_no_translation_is_left_over(language: str) -> None:
 
 @pytest.mark.parametrize("language", OTHERS)
 def test_translations_have_the_same_placeholders(language: str) -> None:
-    """What is filled in is filled in in every language, and Plotly's %{x} stay Plotly's."""
+    """The same values are filled in in every language, and Plotly's %{x} are kept."""
     for message in catalog(language):
         if message.id:
+            assert isinstance(message.id, str)
+            assert isinstance(message.string, str)
             assert fields(message.string) == fields(message.id), message.id
             assert message.string.count("%{") == message.id.count("%{"), message.id
 
 
 @pytest.mark.parametrize("language", OTHERS)
 def test_translations_are_in_their_language(language: str) -> None:
-    """All but formulas and proper names hold Chinese characters."""
-    same = [m.id for m in catalog(language) if m.id and not HAN.search(m.string)]
+    """All but formulas and proper names have Chinese characters."""
+    same = [str(m.id) for m in catalog(language) if m.id and not HAN.search(str(m.string))]
     assert [message for message in same if re.search("[a-z]{4}", re.sub(r"\{[^}]*\}", "", message))] == []
 
 
 @pytest.mark.parametrize("language", OTHERS)
 def test_the_labels_of_our_tables_are_translated(language: str) -> None:
-    """Signals, presets, corpora and pages, as they are looked up when a page is drawn."""
+    """Signals, presets, corpora and pages are looked up as when a page is drawn."""
     translate = translator(language)
     labels = [signal.label for signal in SIGNALS.values()] + [preset.label for preset in PRESETS.values()]
     labels += [corpus.label for corpus in CORPORA.values()] + list(pages().values())
@@ -133,7 +127,7 @@ def test_the_labels_of_our_tables_are_translated(language: str) -> None:
 
 
 def test_labels_do_not_shout() -> None:
-    """No emoji and no exclamation marks, in no language."""
+    """They have no emoji and no exclamation marks in any language."""
     texts = [*extracted(), *(str(m.string) for language in OTHERS for m in catalog(language) if m.id)]
     for text in texts:
         plain = re.sub(r"\{[^}]*\}", "", text)
@@ -142,14 +136,14 @@ def test_labels_do_not_shout() -> None:
 
 
 def test_english_is_what_the_code_says() -> None:
-    """The source language needs no catalogue; what a catalogue lacks stays English."""
+    """The source language needs no catalogue, and what a catalogue lacks stays English."""
     assert translator("en")("Perplexity") == "Perplexity"
     assert translator("zh")("Perplexity") == "困惑度"
     assert translator("zh")("no such message") == "no such message"
 
 
 def test_an_error_is_explained_in_the_readers_language() -> None:
-    """Message and values travel apart and come together here."""
+    """Message and values are sent separately and put together here."""
     error = InputError("{name} is {value}; allowed: {allowed}", name="cell", value="elman", allowed="rnn, gru")
     assert explain(error, translator("en")) == str(error) == "cell is elman; allowed: rnn, gru"
     chinese = explain(error, translator("zh"))
@@ -157,9 +151,10 @@ def test_an_error_is_explained_in_the_readers_language() -> None:
     assert all(value in chinese for value in ("cell", "elman", "rnn, gru"))
 
 
-def test_a_failure_has_one_message_in_all_languages() -> None:
-    """What a diverged run tells, in the folder and translated."""
-    (message,) = [m for m in extracted() if m.startswith("the training diverged")]
+@pytest.mark.parametrize("place", ["in step", "in the last epoch"])
+def test_a_failure_has_one_message_in_all_languages(place: str) -> None:
+    """The failure of a diverged run is the same in the folder and translated."""
+    (message,) = [m for m in extracted() if m.startswith(f"the training diverged: {place}")]
     values = dict.fromkeys(fields(message), 1)
     assert FailureReport(1, 1, message, values).reason == message.format(**values)
     assert HAN.search(translator("zh")(message).format(**values))
@@ -174,7 +169,7 @@ def headings(page: str, language: str) -> list[str]:
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_page_has_its_lesson(language: str) -> None:
-    """And every lesson its page."""
+    """Every lesson also has its page."""
     lessons = {path.stem for path in (ROOT / "rnnviz" / "lessons" / language).glob("*.md")}
     assert lessons == set(pages())
     assert {path.stem for path in (ROOT / "pages").glob("*.py")} == set(pages())
@@ -183,7 +178,7 @@ def test_every_page_has_its_lesson(language: str) -> None:
 @pytest.mark.parametrize("page", pages())
 @pytest.mark.parametrize("language", OTHERS)
 def test_lessons_say_the_same_in_every_language(page: str, language: str) -> None:
-    """The same parts in the same order, and in each as many code blocks, formulas, list items and tables."""
+    """They have the same parts in the same order, with as many code blocks, formulas, list items and tables in each."""
     assert headings(page, language) == headings(page, SOURCE) != []
     for part in headings(page, SOURCE):
         ours, theirs = (lesson_part(page, each, part) for each in (SOURCE, language))
@@ -195,14 +190,14 @@ def test_lessons_say_the_same_in_every_language(page: str, language: str) -> Non
 
 
 def code_of(block: str) -> list[str]:
-    """A code block without its comments, which are in the reader's language, and without its texts."""
+    """A code block without its comments, which are in the reader's language, and without its strings."""
     return [re.sub(r'".*?"', '""', line.split("#")[0]).rstrip() for line in block.splitlines()]
 
 
 @pytest.mark.parametrize("page", pages())
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_lessons_are_whole(page: str, language: str) -> None:
-    """No part is empty, every fence and every formula is closed, Chinese ones are in Chinese, none has emoji."""
+def test_lessons_are_complete(page: str, language: str) -> None:
+    """No part is empty, fences and formulas are closed, Chinese parts are in Chinese, and there are no emoji."""
     for part in headings(page, language):
         text = lesson_part(page, language, part)
         assert text
@@ -213,16 +208,21 @@ def test_lessons_are_whole(page: str, language: str) -> None:
 
 
 @pytest.mark.parametrize("page", pages())
-def test_a_page_asks_for_parts_that_are_there(page: str) -> None:
-    """And leaves none unread."""
-    sources = [ROOT / "pages" / f"{page}.py", *(ROOT / "rnnviz" / "ui" / page).glob("*.py")]
-    pattern = r"""(?:frame\.lesson\(|beside\(frame, )["'](\w+)["']\)"""
+def test_a_page_asks_for_the_parts_that_its_lesson_has(page: str) -> None:
+    """It leaves none unread."""
+    sources = [ROOT / "pages" / f"{page}.py", *(ROOT / "rnnviz" / "chapters" / page).glob("*.py")]
+    pattern = r"""frame\.lesson\(["'](\w+)["']\)"""
     asked = [part for source in sources for part in re.findall(pattern, source.read_text("utf-8"))]
+    if page == "home":
+        asked += [f"about_{info.name}" for info in PAGES if info.name not in ("home", "status")]
+    if "ui.ask(frame, questions)" in (text := sources[0].read_text("utf-8")):
+        names = re.findall(r"""^    "(\w+)": \(_\(""", text, re.MULTILINE)
+        asked += [f"{name}{part}" for name in names for part in ("", "_try", "_why")]
     assert sorted(set(asked)) == sorted(headings(page, SOURCE))
 
 
 def test_a_part_ends_where_the_next_one_begins() -> None:
-    """Its heading is not part of it, and a part that is not there is a KeyError."""
+    """Its heading is not part of it, and a part that does not exist is a KeyError."""
     text = lesson_part("train", "en", "try")
     assert text.startswith("1. ")
     assert "## " not in text
@@ -251,7 +251,7 @@ def test_a_part_ends_where_the_next_one_begins() -> None:
     ],
 )
 def test_a_browsers_locale_gives_a_language(locale: str | None, language: str) -> None:
-    """Ours where we speak it, English otherwise."""
+    """It is one of ours if we have it, and English otherwise."""
     assert match_language(locale) == language
 
 
@@ -271,7 +271,7 @@ def test_a_browsers_locale_gives_a_language(locale: str | None, language: str) -
         (0.1, "0.100"),
         (0.00012345, "0.000123"),
         (0.0001, "0.000100"),
-        (0.00001, "1.00e-05"),
+        (0.00001, "1.00 × 10⁻⁵"),
         (12.34, "12.3"),
         (9.996, "10.0"),
         (99.96, "100"),
@@ -282,8 +282,8 @@ def test_a_browsers_locale_gives_a_language(locale: str | None, language: str) -
         (1027, "1,030"),
         (12_345, "12,300"),
         (1_234_567, "1,230,000"),
-        (1e7, "1.00e+07"),
-        (3e14, "3.00e+14"),
+        (1e7, "1.00 × 10⁷"),
+        (3e14, "3.00 × 10¹⁴"),
         (-4.56, "-4.56"),
         (-12_345, "-12,300"),
         (math.inf, "∞"),
@@ -292,17 +292,17 @@ def test_a_browsers_locale_gives_a_language(locale: str | None, language: str) -
     ],
 )
 def test_a_number_has_three_significant_digits(value: float, text: str) -> None:
-    """With commas in thousands, powers of ten only far out, and signs for what is no number."""
+    """It has commas between thousands, powers of ten only for extreme values, and signs for NaN and infinities."""
     assert quantity(value) == text
 
 
 @given(st.floats(1e-12, 1e12))
-def test_a_rounded_number_is_the_number(value: float) -> None:
-    """Within half a step of its third digit, with three digits or more, and never ending in a point."""
+def test_a_rounded_number_is_close_to_the_number(value: float) -> None:
+    """It is within half a step of its third digit, has three digits or more, and never ends in a point."""
     text = quantity(value)
-    assert float(text.replace(",", "")) == pytest.approx(value, rel=0.00501)
+    assert read_quantity(text) == pytest.approx(value, rel=0.00501)
     assert not text.endswith(".")
-    assert len(re.sub(r"e.*|\D", "", text).lstrip("0")) >= 3
+    assert len(re.sub(r" ×.*|\D", "", text).lstrip("0")) >= 3
 
 
 @pytest.mark.parametrize(
@@ -319,6 +319,6 @@ def test_a_rounded_number_is_the_number(value: float) -> None:
         (-5, "0:00"),
     ],
 )
-def test_a_span_of_time_is_as_on_a_clock(seconds: float, text: str) -> None:
-    """Minutes and seconds, and hours where there are any."""
+def test_a_span_of_time_is_written_as_on_a_clock(seconds: float, text: str) -> None:
+    """It has minutes and seconds, and hours if there are any."""
     assert duration(seconds) == text

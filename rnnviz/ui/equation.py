@@ -1,36 +1,28 @@
-"""Equations whose terms light up with their numbers, and numbers that light up their terms."""
+"""Equations whose terms highlight their numbers, and numbers that highlight their terms."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+import json
+from collections.abc import Sequence
 
-import streamlit as st
-
-from rnnviz.equations import Equation
+from rnnviz.figures.equations import Equation, pack_steps
+from rnnviz.ui.charts import Slider
+from rnnviz.ui.components import component
 from rnnviz.ui.frame import Frame
 
-_STATIC = Path(__file__).resolve().parents[1] / "static"
 _HTML = '<div class="linked-equation" role="group"></div>'
 
 
-@st.cache_resource
-def _component() -> Any:
-    """The component, registered once a server."""
-    return st.components.v2.component(
-        "rnnviz_linked_equation",
-        html=_HTML,
-        css=(_STATIC / "linked_equation.css").read_text(encoding="utf-8"),
-        js=(_STATIC / "linked_equation.js").read_text(encoding="utf-8"),
-        isolate_styles=False,
-    )
+def linked_equation(packed: bytes, *, key: str) -> None:
+    """Show what `pack_equations` made, or put other numbers into the equation with this key."""
+    component("linked_equation", _HTML)(data=packed, key=key, height="content")
 
 
-def linked_equation(frame: Frame, equation: Equation, *, key: str, description: str) -> None:
-    """Show an equation with its numbers, or put other numbers into the one that stands under this key.
+def pack_equations(frame: Frame, steps: Sequence[Equation], descriptions: Sequence[str], slider: Slider) -> bytes:
+    """An equation at each value of a slider, which the browser follows.
 
-    `description` says the main numbers in words, for those who do not see them.
+    Each description says the main numbers in words, for readers who cannot see them.
     """
     hint = frame.translate("Point at a term or a number, or press Tab to go from term to term.")
-    data = {"equation": equation.to_json(), "description": description, "hint": hint}
-    _component()(data=data, key=key, height="content")
+    data = {"equation": pack_steps(steps), "descriptions": descriptions, "hint": hint, "slider": slider.key}
+    return json.dumps(data, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode()

@@ -5,70 +5,104 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
+from zlib import crc32
 
 import streamlit as st
 
-from rnnviz.config import CHOICES, PRESETS, RANGES, TrainConfig
-from rnnviz.engine import LIVE
+from rnnviz.cells import all_cells
+from rnnviz.config import CHOICES, PRESETS, RANGES, Preset, TrainConfig
+from rnnviz.engine.jobs import LIVE
+from rnnviz.engine.settings import MIB
 from rnnviz.errors import InputError
 from rnnviz.i18n import duration
-from rnnviz.runs import Run
-from rnnviz.sampling import check_length
-from rnnviz.text import CORPORA, Corpus, read, split
-from rnnviz.ui.frame import Frame, as_text, engine, pick, select, settings, show_error, visitor
+from rnnviz.runs.folder import Run
+from rnnviz.text.corpora import (
+    CORPORA,
+    ENCODINGS,
+    Corpus,
+    clean,
+    corpus_in,
+    corpus_of,
+    find_encoding,
+    read,
+    unrecognized,
+)
+from rnnviz.text.sampling import check_length
+from rnnviz.ui.controls import offer, pick, select
+from rnnviz.ui.frame import Frame, as_text, engine, settings, show_error, visitor
 from rnnviz.ui.labels import setting_labels, setting_names
-from rnnviz.ui.runs import chosen_run, keep_run
+from rnnviz.ui.live import RESUMABLE
+from rnnviz.ui.own_text import pasted_text, uploaded_file
+from rnnviz.ui.run_view import chosen_run, remember_run
 
-_NUMBERS = (  # of the settings, in the order in which they stand in the form
-    "hidden_size", "num_layers", "forget_bias", "max_chars", "batch_size", "num_steps",
+_NUMBERS = (  # the settings in the order of the form
+    "hidden_size", "num_layers", "dropout", "forget_bias", "max_chars", "batch_size", "num_steps",
     "epochs", "learning_rate", "clip", "seed", "predict_every", "predict_length",
 )  # fmt: skip
 
 
-def _apply_preset() -> None:
-    """A new preset: every setting takes its value."""
-    values = PRESETS[st.session_state["preset"]].config.settings()
-    for key in (*_NUMBERS, *_CHOICES, "bidirectional", "keep_line_breaks", "probe"):
+def _apply(preset: Preset) -> None:
+    """Set every setting to the value of a new preset."""
+    values = preset.config.settings()
+    for key in (*_NUMBERS, *_CHOICES, *_TOGGLES, "probe"):
         st.session_state[key] = min(values[key], _highest(key)) if key in _NUMBERS else values[key]
     st.session_state["prefixes"] = ", ".join(values["prefixes"])
 
 
-def choose_text(frame: Frame, place: Any, default: str = TrainConfig.corpus, *, named: bool = False) -> str:
-    """The name of a corpus of ours, or `upload` or `paste`: then `chosen_corpus` asks for the visitor's own text."""
+def choose_text(frame: Frame, place: Any) -> str:
+    """The name of a corpus of ours, or `upload` or `paste`: then `chosen_corpus` asks for the visitor's own text.
+
+    Each language has a default of its own, so the address always names the text.
+    """
     _ = frame.translate
     texts = {name: _(corpus.label) for name, corpus in CORPORA.items()}
     texts |= {"upload": _("Upload a file"), "paste": _("Paste a text")}
-    return select(place, _("Text"), texts, "corpus", default, named=named)
+    default = corpus_in(frame.language)
+    offer("corpus", default)
+    return select(place, _("Text"), texts, "corpus", default, named=True)
 
 
-def small_training(frame: Frame, label: str, variants: Mapping[str, tuple[str, TrainConfig]]) -> Run | None:
+def small_training(
+    frame: Frame,
+    label: str,
+    variants: Mapping[str, tuple[str, TrainConfig]],
+    more: Callable[[Any], Mapping[str, Any]] = lambda row: {},
+    default: str | None = None,
+) -> Run | None:
     """Train a small model on a chapter's page: a text, one of the page's variants, and the buttons.
 
-    `variants` maps a name for the address to a label and a configuration. Returns this visitor's
-    run on this page, or None before the first.
+    `variants` maps a name for the address to a label and a configuration; the `default` is the first of them.
+    `more` may draw further choices into the row that it is given, and returns their settings. Returns this
+    visitor's run on this page, or None before the first.
     """
     run = chosen_run(frame)
     with st.container(border=True):
         row = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
         text = choose_text(frame, row)
         names = {name: shown for name, (shown, _config) in variants.items()}
-        config = variants[pick(row, label, tuple(names), "variant", names.__getitem__)][1]
-        config = config.with_settings({"corpus": text})
+        config = variants[pick(row, label, tuple(names), "variant", names.__getitem__, default)][1]
+        config = config.with_settings({"corpus": text, **more(row)})
         training_buttons(frame, config, chosen_corpus(frame, config), run)
     return run
 
 
-_ONLY_FOR = {"reset": "gru", "activation": "rnn", "forget_bias": "lstm"}
+_STEPS = {"dropout": 0.1}
+_TOGGLES = ("bidirectional", "residual", "keep_line_breaks")
+_ONLY_FOR = {setting: cell.name for cell in all_cells() for setting in cell.settings}
 _CHOICES = ("cell", "implementation", "reset", "activation", "initialisation", "sampling", "optimizer")
 
 
 def training_form(frame: Frame) -> TrainConfig | None:
-    """Preset first, all settings one click away; None where they contradict each other, and why."""
+    """The form: a preset first, all settings one click away. None, with an error, if settings contradict each other."""
     _ = frame.translate
     left, right = st.columns(2)
     text = choose_text(frame, left)
     presets = {name: _(preset.label) for name, preset in PRESETS.items()}
-    chosen = select(right, _("Model and settings"), presets, "preset", "quick", on_change=_apply_preset)
+    chosen = select(right, _("Model and settings"), presets, "preset", "quick")
+    # Not in a callback: after a change of language, it would receive the label of the other language.
+    if st.session_state.setdefault("applied", chosen) != chosen:
+        _apply(PRESETS[chosen])
+    st.session_state["applied"] = chosen
     with st.expander(_("All settings"), icon=":material/tune:"):
         values = _settings(frame, PRESETS[chosen].config)
     try:
@@ -96,12 +130,7 @@ def _settings(frame: Frame, preset: TrainConfig) -> dict[str, Any]:
                 values[name] = _number(name, start[name], labels[name], idle)
     bound: dict[str, Any] = {"bind": "query-params", "persist_state": "session"}
     with columns[3]:
-        values["bidirectional"] = st.toggle(
-            labels["bidirectional"], preset.model.bidirectional, key="bidirectional", **bound
-        )
-        values["keep_line_breaks"] = st.toggle(
-            labels["keep_line_breaks"], preset.keep_line_breaks, key="keep_line_breaks", **bound
-        )
+        values |= {name: st.toggle(labels[name], start[name], key=name, **bound) for name in _TOGGLES}
     left, right = st.columns(2)
     prefixes = left.text_input(
         labels["prefixes"], key="prefixes", placeholder=_("Separated by commas; empty: the text's own"), **bound
@@ -114,7 +143,7 @@ def _settings(frame: Frame, preset: TrainConfig) -> dict[str, Any]:
 
 
 def _highest(name: str) -> float:
-    """What both the program and this server allow."""
+    """The largest value that both the program and this server allow."""
     return min(RANGES[name][1], settings().limits.of_setting(name))
 
 
@@ -127,7 +156,7 @@ def _number(name: str, start: float, label: str, idle: bool) -> Any:
         kind(low),
         kind(high),
         min(start, high),
-        step=(start / 10 or 0.5) if is_real else 1,
+        step=_STEPS.get(name, start / 10 or 0.5) if is_real else 1,
         format="%g" if is_real else "%d",
         key=name,
         bind="query-params",
@@ -136,13 +165,18 @@ def _number(name: str, start: float, label: str, idle: bool) -> Any:
     )
 
 
-def chosen_corpus(frame: Frame, config: TrainConfig) -> Corpus | None:
-    """The corpus of the form, cut as the settings say; None where there is none yet, or it cannot be used."""
+def chosen_corpus(frame: Frame, config: TrainConfig, limited_by: str = "") -> Corpus | None:
+    """The corpus of the form, cut as the settings say; None if there is none yet, or it cannot be used.
+
+    `limited_by` is what the page calls the setting for `max_chars`, where it has one.
+    """
     try:
         source = _source(frame, config.corpus)
         if source is None:
             return None
-        corpus = _corpus(config.corpus, source, config)
+        encoding = _encoding(frame, source)
+        text = clean(_whole(source, config.seed, encoding), keep_line_breaks=config.keep_line_breaks)
+        corpus = corpus_of(config, text)
         check_length(config.sampling, len(corpus.training), config.batch_size, config.num_steps)
         settings().limits.check(config, len(corpus.vocabulary))
     except InputError as error:
@@ -159,36 +193,77 @@ def chosen_corpus(frame: Frame, config: TrainConfig) -> Corpus | None:
             known=corpus.known_share,
         )
     )
+    if corpus.name not in CORPORA:
+        _say_how_much_is_used(frame, len(corpus.training) + len(corpus.held_out), len(text), limited_by)
     return corpus
 
 
+def _say_how_much_is_used(frame: Frame, used: int, length: int, limited_by: str) -> None:
+    """Say how much of the visitor's own text is used, if not all of it, and which setting decides that."""
+    _ = frame.translate
+    if used == length:
+        return
+    if limited_by:
+        said = _("{used:,} of your text’s {length:,} characters are used; the setting “{name}” decides how many.")
+    else:
+        said = _("{used:,} of your text’s {length:,} characters are used; this small training takes no more.")
+    st.caption(said.format(used=used, length=length, name=limited_by))
+
+
 def _source(frame: Frame, name: str) -> str | bytes | None:
-    """A corpus by name, or the visitor's own text as bytes."""
+    """A corpus by name, or the visitor's own text as bytes; None, with a hint, if there is none yet."""
     _ = frame.translate
     if name == "paste":
-        pasted = st.text_area(_("Your text"), key="pasted", height=140, persist_state="session")
-        return pasted.encode() if pasted else None
+        text = pasted_text(frame)
+        if text == "":
+            st.caption(_("The box is empty: paste or type a text first."))
+        return text.encode() if text else None
     if name == "upload":
-        file = st.file_uploader(_("A .txt file, or a .zip that holds one"), ["txt", "zip", "md", "csv"], key="file")
-        if file is not None:
-            st.session_state["uploaded"] = (file.name, file.getvalue())
-        if "uploaded" not in st.session_state:
-            return None
-        filename, data = st.session_state["uploaded"]
+        file = uploaded_file(frame)
         if file is None:
-            st.caption(_("Still here: {name}").format(name=as_text(filename)))
-        return bytes(data)
+            st.caption(_("There is no file yet: choose one first."))
+        return file
     return name
 
 
+def _encoding(frame: Frame, source: str | bytes) -> str | None:
+    """The encoding of a visitor's text. If it is a guess, the page says so and another one can be chosen.
+
+    Raises InputError if the text is too large; Streamlit's own limit does not catch every way.
+    """
+    if isinstance(source, str):
+        return None
+    limit = settings().limits.upload_mib * MIB
+    if len(source) > limit:
+        raise InputError("the file has {size:,} bytes; allowed: at most {limit:,}", size=len(source), limit=limit)
+    found = _found_encoding(source)
+    if found == "UTF-8":
+        return found
+    _ = frame.translate
+    names = list(ENCODINGS)
+    chosen = st.selectbox(
+        _("Encoding of the file"),
+        names,
+        names.index(found) if found else None,
+        key=f"encoding-{crc32(source)}",
+        placeholder=_("Not recognized"),
+        width=240,
+    )
+    if chosen is None:
+        raise unrecognized()
+    beginning = clean(_whole(source, 0, chosen)[:30])
+    st.caption(_("Its text begins with: {text}").format(text=as_text(beginning)))
+    return str(chosen)
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _found_encoding(source: bytes) -> str | None:
+    return find_encoding(source)
+
+
 @st.cache_data(max_entries=32, show_spinner=False)
-def _whole(source: str | bytes, seed: int) -> str:
-    return read(source, seed=seed)
-
-
-def _corpus(name: str, source: str | bytes, config: TrainConfig) -> Corpus:
-    whole = _whole(source, config.seed)
-    return split(whole, name, max_chars=config.max_chars, keep_line_breaks=config.keep_line_breaks)
+def _whole(source: str | bytes, seed: int, encoding: str | None) -> str:
+    return read(source, seed=seed, encoding=encoding)
 
 
 def training_buttons(frame: Frame, config: TrainConfig | None, corpus: Corpus | None, run: Run | None) -> None:
@@ -201,33 +276,38 @@ def training_buttons(frame: Frame, config: TrainConfig | None, corpus: Corpus | 
         if st.button(_("Train"), type="primary", icon=":material/play_arrow:", disabled=not ready, key="train"):
             assert config is not None  # noqa: S101  the button was enabled
             assert corpus is not None  # noqa: S101
-            _act(frame, lambda: keep_run(frame, engine().submit(config, corpus, visitor=visitor().name, kept=_kept())))
+            _act(
+                frame,
+                lambda: remember_run(
+                    frame, engine().submit(config, corpus, visitor=visitor(), unattended=_unattended())
+                ),
+            )
         if run and state in LIVE and st.button(_("Pause"), icon=":material/pause:", key="pause"):
             _act(frame, lambda: engine().pause(run.id))
-        if run and state == "paused" and st.button(_("Resume"), icon=":material/resume:", key="resume"):
-            _act(frame, lambda: engine().resume(run.id, visitor=visitor().name, kept=_kept()))
+        if run and state in RESUMABLE and st.button(_("Resume"), icon=":material/resume:", key="resume"):
+            _act(frame, lambda: engine().resume(run.id, visitor=visitor(), unattended=_unattended()))
         if run and state in (*LIVE, "paused") and st.button(_("Stop"), icon=":material/stop:", key="stop"):
             _act(frame, lambda: engine().cancel(run.id))
-        _keep_toggle(frame, run)
+        _unattended_toggle(frame, run)
     if config and config.model.bidirectional:
         st.caption(_("A bidirectional layer has already seen the next character: its perplexity falls to 1 for free."))
 
 
-def _kept() -> bool:
-    return bool(st.session_state.get("kept"))
+def _unattended() -> bool:
+    return bool(st.session_state.get("unattended"))
 
 
-def _keep_toggle(frame: Frame, run: Run | None) -> None:
-    """Whether a run goes on when its tab is closed; it can be changed while the run is under way."""
+def _unattended_toggle(frame: Frame, run: Run | None) -> None:
+    """A switch for whether a run goes on when its tab is closed; it works for a live run as well."""
     _ = frame.translate
 
     def change() -> None:
         if run is not None:
-            engine().set_kept(run.id, _kept())
+            engine().set_unattended(run.id, _unattended())
 
     st.toggle(
         _("Keep running without me"),
-        key="kept",
+        key="unattended",
         persist_state="session",
         on_change=change,
         help=_("Otherwise a run that nobody watches is paused after {time}; nothing is lost.").format(
@@ -241,5 +321,8 @@ def _act(frame: Frame, action: Callable[[], None]) -> None:
         action()
     except InputError as error:
         show_error(frame, error)
+    except OSError as error:
+        told = InputError("the run's folder cannot be used: {reason}", reason=error.strerror or error)
+        show_error(frame, told)
     else:
         st.rerun()

@@ -1,27 +1,33 @@
-"""What every page stands in: the navigation, the language, the address, the engine, error messages."""
+"""What every page needs: the navigation, the language, the address, the engine, and error messages."""
 
 from __future__ import annotations
 
 import gc
 import logging
-import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import streamlit as st
+from streamlit import runtime
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 from threadpoolctl import threadpool_limits
 
-from rnnviz.engine import Engine
+from rnnviz.engine.engine import Engine
+from rnnviz.engine.settings import Settings
 from rnnviz.errors import InputError
 from rnnviz.i18n import LANGUAGES, Translate, explain, lesson_part, match_language, translator
-from rnnviz.live import preload
-from rnnviz.settings import Settings
-from rnnviz.ui.labels import setting_labels
+from rnnviz.runs.folder import home
+from rnnviz.ui.charts import preload
+from rnnviz.ui.labels import chart_words, setting_labels
 
 ROOT = Path(__file__).resolve().parents[2]
-_FAVICON = Path(__file__).resolve().parents[1] / "static" / "favicon.svg"
+_STATIC = Path(__file__).resolve().parent / "static"
+_FAVICON, _STYLE = _STATIC / "favicon.svg", _STATIC / "page.css"
 
 
 @dataclass(frozen=True)
@@ -40,14 +46,18 @@ PAGES = (
     PageInfo("rnn", "RNN", ":material/replay:"),
     PageInfo("train", "Train", ":material/play_circle:"),
     PageInfo("gradients", "Gradients", ":material/trending_down:"),
+    PageInfo("gru", "GRU", ":material/tune:"),
+    PageInfo("lstm", "LSTM", ":material/memory:"),
+    PageInfo("deep", "Deep", ":material/layers:"),
+    PageInfo("bidirectional", "Bidirectional", ":material/sync_alt:"),
     PageInfo("status", "Status", ":material/monitor_heart:"),
 )
-_navigated = False
+_prepared = False
 
 
 @dataclass(frozen=True)
 class Frame:
-    """A page under way: its name, its language, and the functions that depend on it."""
+    """The page being drawn: its name, its language, and the functions that depend on it."""
 
     page: str
     language: str
@@ -58,11 +68,26 @@ class Frame:
         return lesson_part(self.page, self.language, part)
 
     def explain(self, error: InputError) -> str:
-        """What was wrong, in the reader's language, with settings by the names they have on the page."""
+        """An error message in the reader's language, with settings named as on the page.
+
+        Paths on the server are removed; an exception of a worker may contain some.
+        """
         name = error.values.get("name")
         label = setting_labels(self.translate).get(str(name), name)
         message = explain(InputError(error.message, **{**error.values, "name": label}), self.translate)
+        message = message.replace(str(home()), "…").replace(str(ROOT), "…")
         return message[:1].upper() + message[1:]
+
+
+def gone_back() -> bool:
+    """Whether the browser's Back or Forward has just led here."""
+    context = get_script_run_ctx()
+    return context is not None and context.is_history_navigation
+
+
+def starts_anew(key: str) -> bool:
+    """Whether a widget starts at the address's value: it has none yet, or Back or Forward has just led here."""
+    return gone_back() or key not in st.session_state
 
 
 def start_from_address(key: str, options: Sequence[str], default: str) -> None:
@@ -70,17 +95,17 @@ def start_from_address(key: str, options: Sequence[str], default: str) -> None:
 
     Streamlit's own binding would put the translated label into the address; this puts the option.
     """
-    if st.session_state.get(key) not in options:
+    if starts_anew(key) or st.session_state[key] not in options:
         asked = st.query_params.get(key)
         st.session_state[key] = asked if asked in options else default
 
 
-def keep_in_address(key: str, default: str) -> str:
-    """After the widget: the address names every value that is not the default. Returns the value."""
+def put_in_address(key: str, default: str) -> str:
+    """After a widget: write its value to the address unless it is the default. Returns the value."""
     value = str(st.session_state.get(key) or default)
     if value == default:
         st.query_params.pop(key, None)
-    elif st.query_params.get(key) != value:  # every writing is a message to the browser
+    elif st.query_params.get(key) != value:  # each assignment sends a message to the browser
         st.query_params[key] = value
     return value
 
@@ -98,11 +123,11 @@ def _choose_language() -> str:
         label_visibility="collapsed",
         required=True,
     )
-    return keep_in_address("lang", default)
+    return put_in_address("lang", default)
 
 
 def pages() -> tuple[PageInfo, ...]:
-    """The pages in the navigation; the host's own only where it is asked for."""
+    """The pages in the navigation; the status page only if the host has enabled it."""
     return PAGES if settings().status_page else tuple(page for page in PAGES if page.name != "status")
 
 
@@ -121,67 +146,96 @@ def _pages(translate: Translate, shown: Sequence[PageInfo]) -> list[Any]:
 
 def navigation() -> Any:
     """Install the pages and return the one that was asked for. `app.py` runs it."""
-    global _navigated  # noqa: PLW0603  one server, one navigation
-    if not _navigated:
+    global _prepared  # noqa: PLW0603  once a server
+    if not _prepared:
         gc.collect()
-        gc.freeze()  # what was imported stays; collections need not walk through it again
-        threadpool_limits(1, "blas")  # the other cores train; a second thread would only wait for one of them
-        _navigated = True
+        gc.freeze()  # imported modules stay, so garbage collection can skip them from now on
+        threadpool_limits(1, "blas")  # the other cores train, so a second thread would only wait
+        _prepared = True
+    if gone_back():
+        st.query_params.update()  # once more, since a late answer from the page that was left may have overwritten it
     st.set_page_config("rnnviz", _FAVICON, layout="wide", initial_sidebar_state=230)
-    translate = translator(_choose_language())
+    language = _choose_language()
+    translate = translator(language)
     try:
         shown = pages()
     except InputError as error:
         st.error(explain(error, translate))
         st.stop()
     page = st.navigation(_pages(translate, shown))
+    st.set_page_config(f"{page.title} · rnnviz")
+    st.html(_STYLE)
     with st.sidebar:
-        preload()
+        preload(language, chart_words(translate))
     return page
 
 
 def open_page(name: str) -> Frame:
-    """The first line of every page: title, language, and a way in for deep links.
-
-    A fresh server that is first asked for `/train` runs that page without `app.py`, because it
-    sees the folder `pages/`. Then the navigation is installed here, and the script run again.
-    """
-    if not _navigated:
-        navigation()
-        st.rerun()
+    """The first line of every page: its title and its language."""
     language = str(st.session_state.get("lang") or match_language(st.context.locale))
     frame = Frame(name, language, translator(language))
-    st.title(frame.translate(next(page.title for page in PAGES if page.name == name)))
+    st.title(heading(name, frame.translate))
     return frame
 
 
-@st.cache_resource
+def heading(name: str, translate: Translate) -> str:
+    """What stands at the top of a page: its title, and on the home page what all this is."""
+    if name == "home":
+        return translate("rnnviz: recurrent networks from the inside")
+    return translate(next(page.title for page in PAGES if page.name == name))
+
+
+def link_to_next(page: Any) -> None:
+    """The last line of every page: the next one in the order of a lecture."""
+    chapters = [info for info in PAGES if info.name != "status"]
+    for here, info in pairwise(chapters):
+        if (page.url_path or "home") == here.name:
+            translate = translator(str(st.session_state["lang"]))
+            label = translate("Next: {title}").format(title=translate(info.title))
+            st.page_link(f"pages/{info.name}.py", label=label, icon=":material/arrow_forward:", icon_position="right")
+
+
+@cache
 def settings() -> Settings:
-    """What the host has set. Raises InputError where it is not allowed."""
+    """The host's settings. Raises InputError if one is not allowed."""
     chosen = Settings.from_environment()
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("rnnviz").setLevel(chosen.log)
     return chosen
 
 
-@st.cache_resource(on_release=lambda engine: engine.close())
+_engine: Engine | None = None  # not in one of Streamlit's caches, which any browser may empty
+_engine_lock = Lock()
+
+
 def engine() -> Engine:
-    """The one engine of this server; its cluster starts in the background. `engine.clear()` ends it."""
-    return Engine(settings())
+    """The one engine of this server; its cluster starts in the background."""
+    global _engine  # noqa: PLW0603  one server, one engine
+    with _engine_lock:
+        if _engine is None:
+            _engine = Engine(settings(), is_present=_is_present)
+        return _engine
 
 
-@dataclass(frozen=True)
-class Visitor:
-    """One session in a browser, by a name that only the server knows."""
+def close_engine() -> None:
+    """End the engine and its cluster, if there is one; the next call of `engine` starts another."""
+    global _engine
+    with _engine_lock:
+        closing, _engine = _engine, None
+    if closing is not None:
+        closing.close()
 
-    name: str
-    engine: Engine
+
+def visitor() -> str:
+    """The id of the session that asks, as Streamlit names it."""
+    context = get_script_run_ctx()
+    assert context is not None  # noqa: S101  pages ask, and they run in a session
+    return context.session_id
 
 
-@st.cache_resource(scope="session", on_release=lambda visitor: visitor.engine.leave(visitor.name))
-def visitor() -> Visitor:
-    """This session; when its tab is closed, the engine hears of it."""
-    return Visitor(secrets.token_hex(8), engine())
+def _is_present(viewer: str) -> bool:
+    """Whether a session's tab is still open."""
+    return not runtime.exists() or runtime.get_instance().is_active_session(viewer)
 
 
 def show_error(frame: Frame, error: InputError) -> None:
@@ -190,44 +244,5 @@ def show_error(frame: Frame, error: InputError) -> None:
 
 
 def as_text(text: str) -> str:
-    """Text that Markdown shows as it is: what a user wrote must not become a link or a heading."""
+    """Text escaped for Markdown: what a user wrote must not become a link or a heading."""
     return "".join("\\" + c if c in r"\`*_{}[]()<>#+-.!|~$:" else c for c in text)
-
-
-def offer(key: str, ours: str) -> None:
-    """Before a box for text: the address's text or ours, which may change until the visitor types another."""
-    offered = f"{key}-offered"
-    if key not in st.session_state:
-        st.session_state[key] = st.query_params.get(key, ours)
-    elif st.session_state[key] == st.session_state.get(offered):
-        st.session_state[key] = ours
-    st.session_state[offered] = ours
-
-
-def pick(
-    row: Any, label: str, options: Sequence[str], key: str, show: Callable[[str], str], default: str | None = None
-) -> Any:
-    """One of a few options, side by side, kept in the address."""
-    default = default or options[0]
-    start_from_address(key, options, default)
-    row.segmented_control(label, options, format_func=show, key=key, persist_state="session", required=True)
-    return keep_in_address(key, default)
-
-
-def select(
-    place: Any, label: str, names: Mapping[str, str], key: str, default: str, *, named: bool = False, **more: Any
-) -> str:
-    """One of several options, by their names in the reader's language, kept in the address.
-
-    `named` puts the default there as well, for where it is not the same for all visitors.
-    """
-    start_from_address(key, list(names), default)
-    place.selectbox(label, list(names), format_func=names.__getitem__, key=key, persist_state="session", **more)
-    return keep_in_address(key, "" if named else default)
-
-
-def slide(place: Any, label: str, options: Sequence[str], key: str, show: Callable[[str], str], default: str) -> str:
-    """One of many options in their order, on a slider, kept in the address."""
-    start_from_address(key, options, default)
-    place.select_slider(label, list(options), format_func=show, key=key, persist_state="session")
-    return keep_in_address(key, default)

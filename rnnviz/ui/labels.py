@@ -1,7 +1,8 @@
-"""What settings, choices and states are called, in the reader's language."""
+"""Names of settings, choices and states in the reader's language."""
 
 from __future__ import annotations
 
+from rnnviz.cells import all_cells
 from rnnviz.i18n import Translate
 
 
@@ -28,23 +29,25 @@ def setting_labels(_: Translate) -> dict[str, str]:
         "predict_every": _("Write every … epochs (0: never)"),
         "predict_length": _("Characters to write"),
         "bidirectional": _("Bidirectional"),
+        "residual": _("Residual between layers"),
+        "dropout": _("Dropout between layers"),
         "keep_line_breaks": _("Keep line breaks"),
         "prefixes": _("Prefixes to continue"),
         "probe": _("Probe text for the gates"),
+        "task": _("Task"),
     }
 
 
 def setting_names(_: Translate) -> dict[str, str]:
     """What a choice is called."""
     return {
-        "rnn": "RNN",
-        "gru": "GRU",
-        "lstm": "LSTM",
+        **{cell.name: cell.label for cell in all_cells()},
         "fused": _("fused (own BPTT)"),
         "scratch": _("scratch (autograd)"),
         "torch": _("concise (torch.nn)"),
-        "before": _("before the matrix product"),
-        "after": _("after the matrix product"),
+        "before": _("before the product (papers)"),
+        "after": _("after the product (lecture notes)"),
+        "after-bias": _("after it, with b_hn (torch)"),
         "relu": "ReLU",
         "normal": "N(0, 0.01)",
         "uniform": "U(−1/√h, 1/√h)",
@@ -64,4 +67,21 @@ def state_names(_: Translate) -> dict[str, str]:
         "finished": _("Finished"),
         "stopped": _("Stopped"),
         "failed": _("Failed"),
+    }
+
+
+def chart_words(_: Translate) -> dict[str, str]:
+    """What the controls of a chart are called."""
+    return {
+        "tools": _("Chart"),
+        "zoom_in": _("Zoom in"),
+        "zoom_out": _("Zoom out"),
+        "zoom_reset": _("Show all again"),
+        "files": _("Table and files"),
+        "title": _("Title"),
+        "caption": _("Caption"),
+        "background": _("Background"),
+        "light": _("Light"),
+        "dark": _("Dark"),
+        "close": _("Close"),
     }

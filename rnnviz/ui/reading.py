@@ -1,4 +1,4 @@
-"""Which model reads which text on a chapter's page: one that ships, or the visitor's own."""
+"""Choosing a model, shipped or the visitor's own, and the text that it reads on a chapter's page."""
 
 from __future__ import annotations
 
@@ -7,55 +7,106 @@ from typing import Any
 
 import streamlit as st
 
+from rnnviz.analysis.reading import Reading, every_layer
+from rnnviz.cells import CellName, cell_of, find_cell
+from rnnviz.config import ModelConfig
 from rnnviz.errors import InputError
-from rnnviz.reading import Reading
-from rnnviz.runs import Run
-from rnnviz.text import DATA, default_probe
-from rnnviz.ui.frame import Frame, engine, keep_in_address, pick, show_error
-from rnnviz.ui.runs import ships
+from rnnviz.runs.folder import Run
+from rnnviz.text.corpora import DATA, default_probe
+from rnnviz.ui.controls import pick
+from rnnviz.ui.frame import Frame, engine, put_in_address, show_error, starts_anew, visitor
+from rnnviz.ui.run_view import ships
 
 MAX_TEXT = 200
 
 
+def shipped_models(frame: Frame, cell: CellName) -> dict[str, str]:
+    """The models that the pages of the GRU and the LSTM open on: one for each language's text, the reader's first."""
+    _ = frame.translate
+    tales, lyrics = {f"{cell}-en": _("Tales, 64 units")}, {f"{cell}-zh": _("Song lyrics, 64 units")}
+    return lyrics | tales if frame.language == "zh" else tales | lyrics
+
+
 def choose_model(frame: Frame, place: Any, shipped: Mapping[str, str], own: Run | None) -> Run:
-    """One of the runs in `data/`, given as names and labels, or this visitor's own where there is one."""
+    """One of the runs in `data/`, given as names and labels, or this visitor's own run if there is one."""
     _ = frame.translate
     labels = dict(shipped) | ({"own": _("your model")} if own else {})
     name = pick(place, _("Model"), tuple(labels), "model", labels.__getitem__)
     return own if own and name == "own" else Run.open(DATA / name)
 
 
+def turn_to_new(frame: Frame, own: Run | None) -> None:
+    """Before `choose_model`: a run that was started on this page is shown at once."""
+    key, run_id = f"{frame.page}-turned-to", own.id if own else ""
+    if st.session_state.get(key, run_id) != run_id:
+        st.session_state["model"] = "own"
+    st.session_state[key] = run_id
+
+
 def choose_text(frame: Frame, place: Any, run: Run) -> str:
-    """What the model reads: the visitor's text, or the model's own where that is empty."""
+    """The text that the model reads: the visitor's or, if that is empty, the model's probe text."""
     _ = frame.translate
-    if "reads" not in st.session_state:
+    if starts_anew("reads"):
         st.session_state["reads"] = st.query_params.get("reads", "")
     place.text_input(
         _("Text to read"), key="reads", placeholder=_("Empty: a text of the model's own"), persist_state="session"
     )
-    text = keep_in_address("reads", "")
+    text = put_in_address("reads", "")
     return text or run.config.probe or default_probe(run.corpus)
 
 
-def reading_of(frame: Frame, run: Run, text: str) -> Reading | None:
-    """The model reading the text; None where that cannot be, and the page says why."""
+def reading_of(frame: Frame, run: Run, text: str, cell: CellName = "rnn") -> Reading | None:
+    """A reading of the text by the model; None, with an error on the page, if that is impossible."""
+    readings = readings_of(frame, run, text, cell, most_layers=1)
+    return readings[0] if readings else None
+
+
+def readings_of(frame: Frame, run: Run, text: str, cell: CellName, *, most_layers: int) -> tuple[Reading, ...] | None:
+    """The same for each layer of a model that may have several, the lowest first."""
     try:
         if len(text) > MAX_TEXT:
             raise InputError(
                 "the text has {length:,} characters; allowed: at most {limit:,}", length=len(text), limit=MAX_TEXT
             )
-        return _reading(str(run.folder), run.reports_size(), text)
+        check_drawable(run.config.model, cell, most_layers)
+        return _readings(str(run.folder), run.reports_size(), text)
     except InputError as error:
         show_error(frame, error)
         return None
 
 
+def check_drawable(model: ModelConfig, cell: CellName, most_layers: int = 1) -> None:
+    """Raises InputError for a model that the page cannot draw."""
+    if model.num_layers <= most_layers and (model.cell, model.num_directions) == (cell, 1):
+        return
+    values = {
+        "allowed": find_cell(cell).label,
+        "cell": cell_of(model).label,
+        "layers": model.num_layers,
+        "directions": model.num_directions,
+    }
+    if most_layers > 1:
+        raise InputError(
+            "the run is a {cell} of {layers} layers and {directions} directions; "
+            "allowed here: one to {most} {allowed} layers of one direction",
+            most=most_layers,
+            **values,
+        )
+    raise InputError(
+        "the run is a {cell} of {layers} layers and {directions} directions; "
+        "allowed here: one {allowed} layer of one direction",
+        **values,
+    )
+
+
 @st.cache_data(max_entries=64, show_spinner=False)
-def _reading(folder: str, version: int, text: str) -> Reading:
-    """From the engine, unless the run ships with a recording of this very text: then it is there at once."""
+def _readings(folder: str, version: int, text: str) -> tuple[Reading, ...]:
+    """The readings from the engine or, for a shipped recording of this very text, from the file at once."""
     run = Run(folder)
     trace = run.recording() if ships(run) else None
     if trace and trace.text == text:
-        return Reading.of(trace, run.load_checkpoint().weights(), run.corpus.vocabulary)
-    reading: Reading = engine().call("read", run, text=text)
-    return reading
+        return every_layer(trace, run.load_checkpoint().weights(), run.corpus.vocabulary)
+    readings: tuple[Reading, ...] = engine().compute(
+        "rnnviz.nn.execution:read_layers", run, visitor=visitor(), text=text
+    )
+    return readings

@@ -1,0 +1,1 @@
+"""Calculations on recordings and weights that need only NumPy."""

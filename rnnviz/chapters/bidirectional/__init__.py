@@ -1,0 +1,8 @@
+"""The Bidirectional page, question by question."""
+
+from rnnviz.chapters.bidirectional.cheat import cheat
+from rnnviz.chapters.bidirectional.leak import leak
+from rnnviz.chapters.bidirectional.passes import passes
+from rnnviz.chapters.bidirectional.restore import restore
+
+__all__ = ["cheat", "leak", "passes", "restore"]

@@ -1,0 +1,110 @@
+"""The forget gate's bias: how long a memory lasts at the start, and which start learns to recall."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import streamlit as st
+
+from rnnviz.analysis.holding import shares_left
+from rnnviz.analysis.reading import Reading
+from rnnviz.analysis.side_by_side import (
+    BIASES,
+    LETTERS,
+    Curve,
+    learned_at,
+    recall_config,
+    recall_cost,
+    shipped_curves,
+)
+from rnnviz.figures.curves import compared_figure
+from rnnviz.figures.lstm import BIAS_COLOURS, retention_figure
+from rnnviz.i18n import quantity
+from rnnviz.runs.folder import Run
+from rnnviz.ui.frame import Frame
+from rnnviz.ui.implementations import curves_of
+from rnnviz.ui.limits import choose_reading
+from rnnviz.ui.pictures import picture
+from rnnviz.ui.side_by_side import SideBySide, side_by_side
+
+_STEPS = 40
+_LEAST_COST = 0.01  # for a letter that is known; below this, rounding and the choice of letters matter
+
+
+def forget(frame: Frame) -> None:
+    """sigma(b_f)^t beside the forget gates of a trained model; then three trainings on delayed recall."""
+    place = st.container()
+    reading = choose_reading(frame, "lstm")
+    if reading is not None:
+        with place:
+            _show_retention(frame, reading)
+    st.subheader(frame.translate("Delayed recall"))
+    st.markdown(frame.lesson("recall"))
+    _show_recall(frame)
+
+
+def _show_retention(frame: Frame, reading: Reading) -> None:
+    _ = frame.translate
+    F = reading.trace.signal("F")
+    most = min(_STEPS, len(F) - 1)
+    left = shares_left(F, most)
+    middle = np.median(left, axis=1)
+    steps = np.arange(most + 1)
+    constant = {f"b_f = {bias:g}": (1 / (1 + np.exp(-bias))) ** steps for bias in BIASES}
+    picture(
+        retention_figure(left, translate=_),
+        key="retention",
+        description=_(
+            "After {steps} steps {share} of the memory is left in the median unit, {most} in the best."
+        ).format(steps=most, share=quantity(float(middle[-1])), most=quantity(float(left[-1].max()))),
+        table={_("steps later"): steps, **constant, _("measured, median of the units"): middle},
+        revision=reading.trace.text,
+        height=400,
+    )
+
+
+def _show_recall(frame: Frame) -> None:
+    labels = {f"{bias:g}": f"b_f = {bias:g}" for bias in BIASES}
+    group = SideBySide("recall", labels, recall_config, frame.lesson("recall_shipped"), corpus="recall")
+
+    def draw(runs: Mapping[str, Run], live: bool) -> None:
+        curves = curves_of(runs, live=live) if runs else shipped_curves("recall")
+        if curves:
+            _draw_recall(frame, {labels[name]: curve for name, curve in curves.items()})
+        else:
+            st.caption(frame.translate("The curves begin with the first epoch that has ended."))
+
+    side_by_side(frame, group, draw)
+
+
+def _draw_recall(frame: Frame, curves: Mapping[str, Curve]) -> None:
+    _ = frame.translate
+    costs = {name: np.maximum(recall_cost(curve), _LEAST_COST) for name, curve in curves.items()}
+    colours = dict(zip((f"b_f = {bias:g}" for bias in BIASES), BIAS_COLOURS.values(), strict=True))
+    words = " ".join(_recall_in_words(frame, name, curve) for name, curve in curves.items())
+    steps = max((curve.step for curve in curves.values()), key=len)
+    picture(
+        compared_figure(
+            {name: (curve.step, costs[name], colours[name], 2.2) for name, curve in curves.items()},
+            int(steps[-1]),
+            _("nats for the recalled letter"),
+            {_("guessed: log 4"): math.log(LETTERS)},
+            _,
+        ),
+        key="recall",
+        description=words,
+        caption=words,
+        table={_("step"): steps}
+        | {name: np.pad(cost, (0, len(steps) - len(cost)), constant_values=np.nan) for name, cost in costs.items()},
+        height=360,
+    )
+
+
+def _recall_in_words(frame: Frame, name: str, curve: Curve) -> str:
+    _ = frame.translate
+    step = learned_at(curve)
+    if step is None:
+        return _("{name}: not learned in {step:,} steps.").format(name=name, step=int(curve.step[-1]))
+    return _("{name}: learned in {step:,} steps.").format(name=name, step=step)

@@ -1,0 +1,1 @@
+"""Runs on a Dask cluster: the only room that imports Dask."""

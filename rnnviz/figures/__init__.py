@@ -1,0 +1,1 @@
+"""Arrays and reports in, Plotly figures out."""

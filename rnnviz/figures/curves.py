@@ -1,0 +1,124 @@
+"""The curves of a run: perplexity against epoch, and the gradient norm of every step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnnviz.figures.kit import COLOURS, LEGEND, Figure, decimate, log_ticks
+from rnnviz.i18n import Translate
+from rnnviz.runs.reports import EpochReport, GlobalNorms
+
+
+def perplexity_figure(
+    epochs: Sequence[EpochReport],
+    vocab_size: int,
+    total_epochs: int,
+    translate: Translate = str,
+    *,
+    reads_ahead: bool = False,
+) -> Figure:
+    """Perplexity against epoch on a log axis: training, held-out, and V, what a uniform guess gets.
+
+    The curves of a model that `reads_ahead` are named so.
+    """
+    _ = translate
+    training = _("training, future read") if reads_ahead else _("training")
+    held_out_name = _("held-out, future read") if reads_ahead else _("held-out")
+    x = np.array([report.epoch for report in epochs], dtype=np.float64)
+    lines = [_reference(vocab_size, total_epochs, _("uniform, V = {size:,}").format(size=vocab_size))]
+    series = [(training, "training", [r.perplexity for r in epochs])]
+    if any(report.held_out_perplexity is not None for report in epochs):
+        held_out = [np.nan if r.held_out_perplexity is None else r.held_out_perplexity for r in epochs]
+        series.append((held_out_name, "held_out", held_out))
+    top = float(vocab_size)
+    for name, colour, values in series:
+        y = np.array(values, dtype=np.float64)
+        finite = np.isfinite(y)
+        top = max(top, float(y[finite].max(initial=1)))
+        lines.append(_line(x[finite], y[finite], name, COLOURS[colour], _("epoch %{x:,d}: perplexity %{y:.3~g}")))
+    return {"data": lines, "layout": _layout(_("epoch"), _("perplexity"), total_epochs, (1.0, min(top, 1e307) * 1.3))}
+
+
+def gradient_norm_figure(
+    norms: GlobalNorms, theta: float, steps_per_epoch: int, total_epochs: int, translate: Translate = str
+) -> Figure:
+    """The global gradient norm of every step before and after clipping, and the line at theta."""
+    _ = translate
+    x = norms.step / steps_per_epoch
+    lines = [_reference(theta, total_epochs, _("θ = {theta:g}").format(theta=theta))] if theta else []
+    for name, colour, y, width in ((_("before"), "before", norms.before, 3.6), (_("after"), "after", norms.after, 1.6)):
+        # where nothing was clipped, the thin line covers the middle of the thick one
+        lines.append(_line(*decimate(x, y), name, COLOURS[colour], _("epoch %{x:,.2f}: norm %{y:.3~g}"), width))
+    values = np.concatenate([norms.before, norms.after, [theta] if theta else []])
+    values = values[np.isfinite(values) & (values > 0)]
+    limits = (float(values.min()) / 1.5, float(values.max()) * 1.5) if len(values) else (0.001, 1.0)
+    return {"data": lines, "layout": _layout(_("epoch"), _("gradient norm ‖g‖"), total_epochs, limits)}
+
+
+def compared_figure(
+    curves: Mapping[str, tuple[NDArray[Any], NDArray[Any], str, float]],
+    right: int,
+    title: str,
+    references: Mapping[str, float],
+    translate: Translate = str,
+) -> Figure:
+    """Named curves against the training step on a log axis, each with its colour and width, and horizontal lines.
+
+    Curves that coincide can all be seen if the first is the widest.
+    """
+    _ = translate
+    lines = [_reference(y, right, name) for name, y in references.items()]
+    hover = _("step %{x:,d}: %{y:.7~g}")
+    for name, (x, y, colour, width) in curves.items():
+        lines.append(_line(*decimate(x, y), name, colour, hover, width) | {"mode": "lines"})
+    values = np.concatenate([[*references.values(), 1.0], *(y for _x, y, _colour, _width in curves.values())])
+    values = values[np.isfinite(values) & (values > 0)]
+    limits = (float(values.min()) / 1.05, float(values.max()) * 1.15)
+    return {"data": lines, "layout": _layout(_("training step"), title, right, limits)}
+
+
+def _line(x: NDArray[Any], y: NDArray[Any], name: str, colour: str, hover: str, width: float = 2.2) -> dict[str, Any]:
+    return {
+        "type": "scatter",
+        "x": x,
+        "y": y,
+        "name": name,
+        "mode": "lines+markers" if len(x) < 30 else "lines",
+        "line": {"color": colour, "width": width},
+        "marker": {"size": 5},
+        "hovertemplate": hover + "<extra>" + name + "</extra>",
+    }
+
+
+def _reference(y: float, right: float, name: str) -> dict[str, Any]:
+    """A dashed horizontal line from the left edge to the right one."""
+    return {
+        "type": "scatter",
+        "x": [0, right],
+        "y": [y, y],
+        "name": name,
+        "mode": "lines",
+        "line": {"color": COLOURS["reference"], "width": 1.8, "dash": "dash"},
+        "hoverinfo": "skip",
+    }
+
+
+def _layout(x: str, y: str, right: float, limits: tuple[float, float]) -> dict[str, Any]:
+    return {
+        "margin": {"l": 56, "r": 20, "t": 8, "b": 40},
+        "hovermode": "closest",
+        "showlegend": True,
+        "legend": LEGEND,
+        "xaxis": {"title": {"text": x}, "range": [0, right * 1.01], "tickformat": ",~r", "zeroline": False},
+        "yaxis": {
+            "title": {"text": y},
+            "type": "log",
+            "range": [float(np.log10(limit)) for limit in limits],
+            "zeroline": False,
+            **log_ticks(limits, 1e4),
+        },
+    }

@@ -1,0 +1,1 @@
+"""A run on disk, what it reports and records, and following it."""

@@ -1,0 +1,1 @@
+"""From a text to mini-batches of indices, and n-gram models."""

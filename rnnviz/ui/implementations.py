@@ -1,0 +1,88 @@
+"""Three implementations of one cell, trained from the same weights: their curves, differences and speeds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import streamlit as st
+
+from rnnviz.analysis.side_by_side import (
+    IMPLEMENTATIONS,
+    Curve,
+    implementation_config,
+    largest_difference,
+    shipped_curves,
+)
+from rnnviz.cells import CellName
+from rnnviz.figures.curves import compared_figure
+from rnnviz.figures.kit import COLOURS
+from rnnviz.i18n import quantity
+from rnnviz.runs.folder import Run
+from rnnviz.runs.follower import REFRESH_SECONDS
+from rnnviz.ui.frame import Frame
+from rnnviz.ui.pictures import picture
+from rnnviz.ui.run_view import follow
+from rnnviz.ui.side_by_side import SideBySide, side_by_side
+
+# The widest is drawn first, so that all can be seen where they coincide.
+_LOOKS = {
+    "scratch": (COLOURS["before"], 13.0),
+    "torch": (COLOURS["training"], 7.0),
+    "fused": (COLOURS["held_out"], 2.2),
+}
+
+
+def show_implementations(frame: Frame, cell: CellName, shipped: str) -> None:
+    """The curves in one picture, and below it the button that trains all three here."""
+    group = SideBySide(
+        "implementations", {name: name for name in IMPLEMENTATIONS}, partial(implementation_config, cell), shipped
+    )
+
+    def draw(runs: Mapping[str, Run], live: bool) -> None:
+        curves = curves_of(runs, live=live) if runs else shipped_curves(cell)
+        if len(curves) == len(IMPLEMENTATIONS):
+            _draw(frame, curves)
+        else:
+            st.caption(frame.translate("The curves begin when all three have ended an epoch."))
+
+    side_by_side(frame, group, draw)
+
+
+def curves_of(runs: Mapping[str, Run], *, live: bool) -> dict[str, Curve]:
+    """The curves of runs that have ended an epoch; for runs that no longer train, to the very end."""
+    max_age = REFRESH_SECONDS if live else 0.0
+    stories = {name: follow(run).story(max_age) for name, run in runs.items()}
+    return {name: Curve.of(story.epochs) for name, story in stories.items() if story.epochs}
+
+
+def _draw(frame: Frame, curves: Mapping[str, Curve]) -> None:
+    _ = frame.translate
+    last = max(int(curve.step[-1]) for curve in curves.values())
+    slowest = min(curve.speed for curve in curves.values())
+    speeds = ", ".join(
+        _("{name} {speed} ({times} ×)").format(
+            name=name, speed=quantity(curve.speed), times=quantity(curve.speed / slowest)
+        )
+        for name, curve in curves.items()
+    )
+    words = _("Largest difference of the perplexities: {difference}. Characters a second: {speeds}.").format(
+        difference=quantity(largest_difference(list(curves.values()))), speeds=speeds
+    )
+    table: dict[str, Any] = {_("step"): min((c.step for c in curves.values()), key=len)}
+    table |= {name: curve.perplexity[: len(table[_("step")])] for name, curve in curves.items()}
+    picture(
+        compared_figure(
+            {name: (curves[name].step, curves[name].perplexity, *look) for name, look in _LOOKS.items()},
+            last,
+            _("perplexity"),
+            {},
+            _,
+        ),
+        key="implementations",
+        description=words,
+        caption=words,
+        table=table,
+        height=380,
+    )

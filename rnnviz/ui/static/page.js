@@ -1,0 +1,36 @@
+// What every page needs besides its charts: its language, and help for the keyboard and screen readers.
+
+import { noteVisit } from "./visits.js";
+
+// A formula or code wider than its place scrolls, so it must be possible to focus it without a pointer.
+const sizes = new ResizeObserver((entries) => {
+  for (const entry of entries) {
+    const target = /** @type {HTMLElement} */ (entry.target);
+    if (target.scrollWidth > target.clientWidth) target.tabIndex = 0;
+    else target.removeAttribute("tabindex");
+  }
+});
+
+let waiting = false;
+
+function look() {
+  waiting = false;
+  noteVisit();
+  for (const place of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll(":is(.katex-display, [data-testid=stCode] pre):not([data-seen])"))) {
+    place.dataset.seen = "";
+    sizes.observe(place);
+  }
+  // Streamlit gives its own place for files no role, but a name.
+  for (const place of document.querySelectorAll('[data-testid="stFileUploaderDropzone"][role="presentation"]')) {
+    place.setAttribute("role", "group");
+  }
+}
+
+new MutationObserver(() => {
+  if (!waiting) requestAnimationFrame(look);
+  waiting = true;
+}).observe(document.body, { childList: true, subtree: true });
+
+export function setLanguage(language) {
+  document.documentElement.lang = language;
+}

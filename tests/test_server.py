@@ -1,0 +1,78 @@
+"""What our server adds to Streamlit's, tested without starting one."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from starlette.applications import Starlette
+from starlette.types import Message
+
+from rnnviz.server import routes
+
+ROOT = Path(__file__).resolve().parent.parent
+APPLIED = """
+import json
+import streamlit as st
+from rnnviz.server import check_settings, middleware
+settings = check_settings()
+options = ("server.maxUploadSize", "server.maxWidgetStateSize", "client.showErrorDetails")
+print(json.dumps([*map(st.get_option, options), [guard.cls.__name__ for guard in middleware(settings)]]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("environment", "applied"),
+    [
+        ({}, [20, 25, "full", ["AnswerHeaders", "SameOrigin", "FewUploads", "LeftPages"]]),
+        (
+            {"RNNVIZ_HOSTED": "1", "RNNVIZ_HOSTS": "class.test"},
+            [2, 7, "none", ["AnswerHeaders", "TrustedHostMiddleware", "SameOrigin", "FewUploads", "LeftPages"]],
+        ),
+        (
+            {"RNNVIZ_MAX_UPLOAD_MIB": "5", "RNNVIZ_HOSTED": "1"},
+            [5, 10, "none", ["AnswerHeaders", "SameOrigin", "FewUploads", "LeftPages"]],
+        ),
+    ],
+)
+def test_settings_reach_streamlit(environment: dict[str, str], applied: list[object]) -> None:
+    """They set the size of uploads and of pasted texts, and on a hosted server they hide tracebacks."""
+    fresh = subprocess.run(
+        [sys.executable, "-c", APPLIED],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert json.loads(fresh.stdout) == applied
+
+
+def test_slow_curves_do_not_delay_other_visitors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first reading of a long run's reports takes seconds, while the server's loop goes on."""
+    loop_went_on = threading.Event()
+    monkeypatch.setattr("rnnviz.ui.run_view.newest_curves", lambda *_: b"{}" if loop_went_on.wait(20) else b"")
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def main() -> None:
+        path = "/app/newest/0123456789abcdef0123"
+        scope = {"type": "http", "method": "GET", "path": path, "query_string": b"", "headers": []}
+        asked = asyncio.create_task(Starlette(routes=routes())(scope, receive, send))
+        await asyncio.sleep(0.1)
+        loop_went_on.set()
+        await asked
+
+    asyncio.run(main())
+    assert sent[1]["body"] == b"{}"
