@@ -68,7 +68,7 @@ def visit(browser: Browser, **options: Any) -> Iterator[Page]:
     visitor.close()
     context.clear_cookies()
     free.append(context)
-    assert errors == []
+    assert not errors, f"the browser reported {errors}"
 
 
 def heading_of(title: str) -> str:

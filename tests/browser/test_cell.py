@@ -140,6 +140,12 @@ def test_the_file_plays_from_disk(page: Page, tmp_path: Path) -> None:
     assert [url for url in asked if not url.startswith("file:")] == []
 
 
+def test_a_cell_taken_off_the_page_draws_nothing(page: Page, tmp_path: Path) -> None:
+    """React removes the cell from the page before it cleans up; a frame that comes in between reports no error."""
+    open_file(page, make_reading("gru-after"), tmp_path)
+    page.evaluate(f"const view = {VIEW}; view.root.remove(); view.advance(16); view.remove();")
+
+
 def test_a_step_has_six_phases(page: Page, tmp_path: Path) -> None:
     """Shift and an arrow key move by one phase; parts not reached yet show the step before."""
     reading = make_reading("gru-after")

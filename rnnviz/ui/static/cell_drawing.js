@@ -342,8 +342,10 @@ class CellDrawing {
     this.remember();
   }
 
-  // Draw everything that moves within a step.
+  // Draw everything that moves within a step. React takes the view off the page before it calls for its removal; what
+  // comes in between (a frame, a lost focus) finds no style to draw with.
   draw() {
+    if (!this.root.isConnected) return;
     this.now = this.recording.values(this.t);
     this.last = this.recording.values(Math.max(this.t - 1, 0));
     this.before = this.t > 0 ? this.last : this.now;
