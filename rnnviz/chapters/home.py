@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 
 import streamlit as st
@@ -41,9 +42,14 @@ def chapters(frame: Frame) -> None:
 def _card(frame: Frame, info: PageInfo) -> None:
     picture = _PICTURES / f"{info.name}-{st.context.theme.type or 'light'}.webp"
     if picture.exists():
-        st.image(picture, width="stretch", alt="")
+        st.image(_in_address(picture), width="stretch", alt="")
     _link(frame, info)
     st.caption(frame.lesson(f"about_{info.name}"))
+
+
+def _in_address(picture: Path) -> str:
+    """A picture within its address: Streamlit forgets a file when a visitor leaves the page before it has loaded."""
+    return "data:image/webp;base64," + base64.b64encode(picture.read_bytes()).decode()
 
 
 def own_runs(frame: Frame) -> None:
