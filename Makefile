@@ -127,5 +127,5 @@ latency: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.browser.latency
 
 clean:
-	rm -rf $(VENV) build static/*.js static/charts-* .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,4 +1,4 @@
-"""The command line: `rnnviz train`, `generate RUN`, `gates RUN`, `reproduce`, `bench` and `load`.
+"""The command line: `rnnviz app`, `train`, `generate RUN`, `gates RUN`, `reproduce`, `bench` and `load`.
 
 Exit codes: 0; 2 for bad usage, bad input or a training that diverged; 1 if the host cannot go on,
 as with a full disk (both with one line that says what is wrong); 130 after Ctrl-C, with the
@@ -47,6 +47,22 @@ def root(context: typer.Context) -> None:
     """Train small recurrent language models, let them write, and look inside."""
     if context.invoked_subcommand is None:
         print(context.get_help())
+
+
+@app.command("app")
+def start_app(
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="The first free one from 8501 on, unless given.")
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option(help="Where to listen: this machine alone, unless given; 0.0.0.0: everywhere.")
+    ] = None,
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Do not open the app in a browser.")] = False,
+) -> None:
+    """Start the app: its pages, its texts and its trained models."""
+    from rnnviz.server import serve
+
+    serve(address, port, browser=not no_browser)
 
 
 @app.command()

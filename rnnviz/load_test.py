@@ -35,15 +35,15 @@ from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from websockets.asyncio.client import ClientConnection, connect
 
-from rnnviz.engine.settings import MIB
+from rnnviz.engine.settings import MIB, Settings
 from rnnviz.errors import InputError
 from rnnviz.runs.folder import Run
 from rnnviz.runs.follower import Follower
 
-ROOT = Path(__file__).resolve().parent.parent
 _ALONE_SECONDS, _UNWATCHED_SECONDS = 8.0, 8.0
 _THINKING = (2.0, 4.0)  # seconds between two choices of a visitor
 _PATIENCE = 60.0
+_EPOCHS = 100_000  # more than a test lasts
 _SIGNALS = {"Rₜ reset gate": "reset gate", "Zₜ update gate": "update gate", "Hₜ hidden state": "hidden state"}
 
 
@@ -215,11 +215,10 @@ class App:
         environment = {**os.environ, "RNNVIZ_HOME": str(home), "RNNVIZ_LOG": "WARNING"}
         if workers:
             environment["RNNVIZ_WORKERS"] = str(workers)
-        command = [sys.executable, "-m", "streamlit", "run", str(ROOT / "app.py")]
-        command += ["--server.address", "127.0.0.1", "--server.port", str(self.port)]
+        command = [sys.executable, "-m", "rnnviz", "app", "--port", str(self.port), "--no-browser"]
         self.log = home / "app.log"
         with self.log.open("w") as log:
-            self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)  # noqa: S603  our own app
+            self.process = subprocess.Popen(command, cwd=home, env=environment, stdout=log, stderr=log)  # noqa: S603  our own app
 
     def wait(self) -> None:
         """Wait until it answers. Raises InputError if it does not."""
@@ -322,9 +321,10 @@ async def measure(port: int, home: Path, app: App, viewers: int, runs: int, seco
 
 
 async def _start_run(port: int, home: Path, seed: int) -> Run:
-    """A visitor starts a long run that goes on without them, and leaves."""
+    """A visitor starts the longest run that the host allows, which goes on without them, and leaves."""
     session = Session(port)
-    await session.open("train", epochs="100000", predict_every="0", seed=str(seed))
+    epochs = min(_EPOCHS, Settings.from_environment().limits.epochs)
+    await session.open("train", epochs=str(epochs), predict_every="0", seed=str(seed))
     known = set(_runs(home))
     await session.press("train")
     await session._until(lambda: set(_runs(home)) - known)
@@ -363,7 +363,12 @@ async def _visit(session: Session, generator: random.Random, latencies: list[flo
 
 
 def run(viewers: int, runs: int, seconds: float, workers: int | None = None) -> Outcome:
-    """Start an app, load it, and end it. Raises InputError if it does not start."""
+    """Start an app, load it, and end it. Raises InputError if it does not start, or allows fewer runs."""
+    allowed = Settings.from_environment().limits.runs
+    if runs > allowed:
+        raise InputError(
+            "{name} is {value:,}; this server allows at most {limit:,}", name="runs", value=runs, limit=allowed
+        )
     with tempfile.TemporaryDirectory(prefix="rnnviz-load-") as folder:
         home = Path(folder)
         app = App(home, workers)

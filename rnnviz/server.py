@@ -7,6 +7,7 @@ every page, prints its address, answers with a run's newest curves, and closes t
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from functools import cache
@@ -20,20 +21,37 @@ from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
 from streamlit import config
+from streamlit.cli_util import open_browser
 from streamlit.runtime import get_instance
 from streamlit.runtime.pages_manager import PagesManager
+from streamlit.web.cli import main as streamlit_command
 from streamlit.web.server.server_util import get_url
 
-from rnnviz.engine.settings import Settings
+from rnnviz.engine.settings import APP, Settings
 from rnnviz.errors import InputError
 from rnnviz.guards import HEADERS, NO_FOREIGN_FRAMES, AnswerHeaders, FewUploads, LeftPages, SameOrigin, UploadedFiles
 from rnnviz.i18n import match_language, translator
+from rnnviz.runs.folder import home
 
-_PAGES = Path(__file__).resolve().parent.parent / "pages"
 _HISTORY = Path(__file__).resolve().parent / "ui" / "static" / "history.js"
 _LONGEST_VERSION = 15  # digits
+_opens_browser = False
+
+
+def serve(address: str | None, port: int | None, *, browser: bool) -> None:
+    """Run the app until it is ended, as `streamlit run app.py` does with these options, and open it in a browser.
+
+    None leaves an option as it is in `.streamlit/config.toml`: 127.0.0.1, and the first free port from 8501 on.
+    """
+    global _opens_browser  # noqa: PLW0603  one process, one server
+    has_screen = sys.platform != "linux" or "DISPLAY" in os.environ or "WAYLAND_DISPLAY" in os.environ
+    _opens_browser = browser and has_screen
+    options = {"--server.address": address, "--server.port": port}
+    given = [str(part) for option in options.items() if option[1] is not None for part in option]
+    streamlit_command(["run", str(APP / "app.py"), *given])
 
 
 def prepare_process() -> None:
@@ -77,11 +95,18 @@ def middleware(settings: Settings) -> list[Middleware]:
     return guards
 
 
-def routes() -> list[Route]:
+def routes() -> list[BaseRoute]:
     """The addresses that this server has in addition to Streamlit's own."""
     base = str(st.get_option("server.baseUrlPath")).strip("/")
-    addresses = {"": _html, "app/newest/{run}": _newest} | {page.stem: _html for page in _PAGES.glob("*.py")}
-    return [Route(f"/{base}/{path}".replace("//", "/"), answer) for path, answer in addresses.items()]
+    base = f"/{base}" if base else ""
+    addresses = {"": _html, "app/newest/{run}": _newest} | {page.stem: _html for page in APP.glob("pages/*.py")}
+    pages = [Route(f"{base}/{path}", answer) for path, answer in addresses.items()]
+    return [*pages, Mount(f"{base}/app/static", StaticFiles(directory=_scripts(), check_dir=False))]
+
+
+def _scripts() -> Path:
+    """The folder into which `rnnviz/ui/charts.py` writes the scripts of charts; an installed app may be read-only."""
+    return home() / "static"
 
 
 @asynccontextmanager
@@ -90,7 +115,11 @@ async def lifespan(_: st.App) -> AsyncIterator[None]:
     # Until `app.py` has run once, Streamlit would take `pages/` for its older kind of navigation, and so answer the
     # first visitor's `/train` without `app.py`.
     PagesManager.uses_pages_directory = False
-    print("rnnviz is at", *(get_url(host) for host in _reachable_at()), flush=True)
+    _scripts().mkdir(parents=True, exist_ok=True)
+    addresses = [get_url(host) for host in _reachable_at()]
+    print("rnnviz is at", *addresses, flush=True)
+    if _opens_browser:
+        open_browser(addresses[0])
     yield
     from rnnviz.ui.frame import close_engine
 

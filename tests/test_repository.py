@@ -84,6 +84,18 @@ def test_every_package_of_the_app_is_locked() -> None:
     assert {name for name, _ in missing} == {"torch"}, "run `make lock`"
 
 
+def test_the_wheel_needs_ranges_that_the_pins_are_in() -> None:
+    """It names the same packages as requirements.txt, each from a lowest version on, so that a notebook keeps its own."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    ranges = {r.name: r.specifier for r in map(Requirement, project["dependencies"])}
+    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    pins = {r.name: r.specifier for r in map(Requirement, (line for line in lines if not line.startswith("#")))}
+    assert ranges.keys() == pins.keys()
+    for name, (pin,) in pins.items():
+        assert ranges[name].contains(pin.version)
+        assert [part.operator for part in ranges[name]] == [">="]
+
+
 def test_installed_packages_have_the_locked_versions() -> None:
     """Each package of this system has the version in requirements.lock; what torch needs is installed, too."""
     here = [entry for entry in locked() if entry.marker is None or entry.marker.evaluate()]

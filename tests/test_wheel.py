@@ -1,4 +1,4 @@
-"""The wheel is built from this folder and installed beside the packages of this environment."""
+"""The wheel is built from this folder and installed where nobody may write, beside the packages of this environment."""
 
 from __future__ import annotations
 
@@ -12,7 +12,13 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 pytestmark = pytest.mark.slow
-SHIPPED = {"data": "rnnviz/data", "rnnviz": "rnnviz"}  # the place of each folder in the wheel
+# The place of each folder in the wheel.
+SHIPPED = {
+    "data": "rnnviz/data",
+    "rnnviz": "rnnviz",
+    "pages": "rnnviz/app/pages",
+    ".streamlit": "rnnviz/app/.streamlit",
+}
 MODEL = "--corpus sums --max-chars 300 --hidden-size 4 --batch-size 4 --num-steps 10 --epochs 2 --device cpu"
 ASKED = """
 import rnnviz
@@ -37,18 +43,31 @@ def run(folder: Path, *command: str, **environment: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder into which the wheel is installed; it is built from a copy, so that no earlier build gets in."""
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder into which the wheel is installed; it is built from a copy, so that no earlier build gets in.
+
+    Nothing in it can be written, which root would not notice, so a change of its files is noticed at the end.
+    """
     source, site = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("site")
     for folder in SHIPPED:
         shutil.copytree(ROOT / folder, source / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    for file in ("pyproject.toml", "README.md", "requirements.txt"):
+    for file in ("pyproject.toml", "README.md", "app.py"):
         shutil.copy(ROOT / file, source)
     pip = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check")
     run(source, *pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", "dist", ".")
     (wheel,) = (source / "dist").glob("*.whl")
     run(source, *pip, "install", "--no-deps", "--no-index", "--target", str(site), str(wheel))
-    return site
+    run(site, "chmod", "-R", "a-w", ".")
+    files = contents(site)
+    yield site
+    assert contents(site) == files
+    run(site, "chmod", "-R", "u+w", ".")  # so that pytest can remove it
+
+
+def contents(folder: Path) -> dict[Path, int]:
+    """The files of a folder and when they were changed, without what Python keeps of what it has compiled."""
+    files = (path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    return {path: path.stat().st_mtime_ns for path in files}
 
 
 def test_every_file_of_the_packages_is_in_the_wheel(installed: Path) -> None:

@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 from plotly.offline import get_plotlyjs
 
 from rnnviz.figures.kit import Figure
+from rnnviz.runs.folder import home, write_atomically
 
 _STATIC = Path(__file__).resolve().parent / "static"
-_SERVED = _STATIC.parents[2] / "static"  # beside app.py, where Streamlit looks for files to hand out
 _PLOTLY = f"plotly-{plotly.__version__}.min.js"
 _MODULES = (
     "live_charts.js",
@@ -100,10 +100,10 @@ def _component() -> Any:
 
 
 def _serve(name: str, text: str) -> None:
-    path = _SERVED / name
+    path = home() / "static" / name  # rnnviz/server.py hands it out
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        write_atomically(path, text.encode())
 
 
 def preload(language: str, words: Mapping[str, str]) -> None:

@@ -18,7 +18,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 from threadpoolctl import threadpool_limits
 
 from rnnviz.engine.engine import Engine
-from rnnviz.engine.settings import Settings
+from rnnviz.engine.settings import APP, Settings
 from rnnviz.errors import InputError
 from rnnviz.i18n import LANGUAGES, Translate, explain, lesson_part, match_language, translator
 from rnnviz.runs.folder import home
@@ -134,7 +134,7 @@ def pages() -> tuple[PageInfo, ...]:
 def _pages(translate: Translate, shown: Sequence[PageInfo]) -> list[Any]:
     return [
         st.Page(
-            ROOT / "pages" / f"{page.name}.py",
+            APP / "pages" / f"{page.name}.py",
             title=translate(page.title),
             icon=page.icon,
             url_path="" if page.name == "home" else page.name,
