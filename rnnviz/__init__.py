@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from rnnviz.nn.model import LanguageModel
     from rnnviz.nn.tracing import trace
     from rnnviz.nn.training import Trainer, evaluate, perplexity, train
+    from rnnviz.notebook import show, train_live
     from rnnviz.runs.folder import Run
     from rnnviz.runs.recording import Generation, Trace
     from rnnviz.text.corpora import Corpus, Vocabulary, corpus_of, one_hot, read, split
@@ -45,6 +46,7 @@ _HOMES = {
     "text.sampling": ("Coverage", "cover", "epoch_starts", "window"),
     "text.corpora": ("Corpus", "Vocabulary", "corpus_of", "one_hot", "read", "split"),
     "nn.training": ("Trainer", "evaluate", "perplexity", "train"),
+    "notebook": ("show", "train_live"),
 }
 _MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -76,9 +78,11 @@ __all__ = [
     "perplexity",
     "predict",
     "read",
+    "show",
     "split",
     "trace",
     "train",
+    "train_live",
     "window",
 ]
 

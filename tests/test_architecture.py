@@ -31,7 +31,8 @@ ROOMS = {
     "chapters": {"text", "runs", "analysis", "figures", "engine", "ui"},
 }
 WORDS = {"errors", "signals", "cells", "config", "i18n"}
-TORCH_DOORS = {"rnnviz/__init__.py", "rnnviz/__main__.py"}  # a notebook's process and the command's may import torch
+# A notebook's process and the command's may import torch.
+TORCH_DOORS = {"rnnviz/__init__.py", "rnnviz/__main__.py", "rnnviz/notebook.py"}
 DOORS = TORCH_DOORS | {"rnnviz/server.py", "rnnviz/guards.py", "rnnviz/load_test.py", "rnnviz/reproduce.py"}
 # Which files may import a library: those at or below one of these paths.
 LIBRARIES = {
@@ -43,7 +44,7 @@ LIBRARIES = {
         *("rnnviz/ui/", "rnnviz/chapters/", "pages/", "app.py"),
         *("rnnviz/server.py", "rnnviz/guards.py", "rnnviz/load_test.py"),
     ],
-    "plotly": ["rnnviz/figures/", "rnnviz/ui/charts.py"],
+    "plotly": ["rnnviz/figures/", "rnnviz/ui/charts.py", "rnnviz/notebook.py"],
     "typer": ["rnnviz/__main__.py"],
     "pickle": [],
 }
