@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -204,19 +204,27 @@ def together(
     return head[:-1].encode() + b', "charts": [' + b",".join(packed) + b"]}"
 
 
-def live_charts(charts: bytes, *, key: str) -> str | None:
+def _nothing() -> None:
+    """Calling it is enough: Streamlit runs the script again."""
+
+
+def live_charts(charts: bytes, *, key: str, on_unserved: Callable[[], None] = _nothing) -> str | None:
     """Show charts put `together`, side by side if there is room, or update those with this key.
 
     If an answer has another source, or none, the script or its fragment runs again; so it does when the
-    slider has been moved, to the value that is returned.
+    slider has been moved, to the value that is returned. If something between here and the browser does not pass
+    the source's address on, the browser asks no more, and `on_unserved` is called before the script runs again.
     """
-    shown = _component()(data=charts, key=key, height="content", on_turned_change=_nothing, on_moved_change=_nothing)
+    shown = _component()(
+        data=charts,
+        key=key,
+        height="content",
+        on_turned_change=_nothing,
+        on_moved_change=_nothing,
+        on_unserved_change=on_unserved,
+    )
     moved: str | None = shown.moved
     return moved
-
-
-def _nothing() -> None:
-    """Calling it is enough: Streamlit runs the script again."""
 
 
 def _numbers(values: NDArray[Any]) -> Any:

@@ -33,6 +33,7 @@ from rnnviz.ui.live import MOVING, REFRESH_SECONDS, halted_seconds, live_part, r
 
 _CURVES = "app/newest"  # the address of the newest curves, in rnnviz/server.py
 _CURVES_SECONDS_A_VIEWER = 0.033
+_UNSERVED = "curves-unserved"  # in a session whose browser gets no answer from that address
 _PACKED_BYTES, _RECORDED_BYTES = 32 * MIB, 64 * MIB  # the memory for the charts and recordings of all runs
 
 
@@ -100,10 +101,17 @@ def show_run(frame: Frame, run: Run) -> None:
     """A run's curves, gates and writing, which update while the run goes on.
 
     Each part is a fragment, so that a choice among the gates redraws only the gates. If many watch, the curves
-    update more often than the rest: the browser fetches them without Streamlit.
+    update more often than the rest: the browser fetches them without Streamlit. Where it cannot, because a proxy
+    does not pass their address on, they update with the progress.
     """
     _ = frame.translate
-    every = live_part(frame, lambda: phase_of(run), lambda phase: _show_progress_and_curves(frame, run, phase))
+    unserved = _UNSERVED in st.session_state
+    every = live_part(
+        frame,
+        lambda: phase_of(run),
+        lambda phase: _show_progress_and_curves(frame, run, phase, served=not unserved),
+        watch_halted=unserved,
+    )
     st.markdown("**" + _("Inside the cell, character by character") + "**")
     st.fragment(_gates_view, run_every=every)(frame, run)
     st.markdown("**" + _("What it writes") + "**")
@@ -121,11 +129,17 @@ def phase_of(run: Run) -> str:
     return "finished" if view is None else MOVING if view.moving else view.status.state
 
 
-def _show_progress_and_curves(frame: Frame, run: Run, phase: str) -> None:
+def _show_progress_and_curves(frame: Frame, run: Run, phase: str, *, served: bool) -> None:
     story = follow(run).story(max_age=0.8 * curves_seconds() if phase == MOVING else 0.0)
     if not ships(run):
         show_progress(frame, run, engine().view(run.id), story)
-    live_charts(curves(frame, run, story, phase), key="curves")
+    if served and _UNSERVED in st.session_state:
+        st.rerun()
+    live_charts(curves(frame, run, story, phase, served=served), key="curves", on_unserved=_note_unserved)
+
+
+def _note_unserved() -> None:
+    st.session_state[_UNSERVED] = True
 
 
 def _gates_view(frame: Frame, run: Run) -> None:
@@ -249,8 +263,8 @@ def _found(run_id: str) -> Run:
     return Run.find(run_id)
 
 
-def curves(frame: Frame, run: Run, story: Story, phase: str) -> bytes:
-    """Perplexity and gradient norm, and where to fetch newer ones, unless the run has ended."""
+def curves(frame: Frame, run: Run, story: Story, phase: str, *, served: bool = True) -> bytes:
+    """Perplexity and gradient norm, and if they are `served`, where to fetch newer ones unless the run has ended."""
     _ = frame.translate
     config, follower, V = run.config, follow(run), len(run.corpus.vocabulary)
     identity = (story.version, frame.language)
@@ -270,7 +284,7 @@ def curves(frame: Frame, run: Run, story: Story, phase: str) -> bytes:
         name="gradient_norm",
         title=_("Gradient norm"),
     )
-    every = curves_seconds() if phase == MOVING else halted_seconds(phase)
+    every = (curves_seconds() if phase == MOVING else halted_seconds(phase)) if served else None
     source = f"{_CURVES}/{run.id}?lang={frame.language}&phase={phase}" if every else ""
     return together(perplexity, gradient_norm, version=story.version, source=source, every=every)
 

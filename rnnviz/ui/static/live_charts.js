@@ -303,6 +303,12 @@ function choose(place, at) {
   }
 }
 
+// Whether an answer is our server's. A proxy that passes only Streamlit's own addresses says 404, or sends a page.
+function isServed(answer) {
+  const type = answer.headers.get("content-type") ?? "";
+  return answer.status !== 404 && !(answer.status === 200 && !type.startsWith("application/json"));
+}
+
 // Ask for newer charts as long as there may be any, out of step with the rest of the class.
 function follow(place) {
   clearTimeout(place.timer);
@@ -311,6 +317,11 @@ function follow(place) {
     const { source, version } = place;
     try {
       const answer = document.hidden ? null : await fetch(source + "&version=" + version);
+      if (answer && !isServed(answer)) {
+        place.every = null;
+        place.unserved();
+        return;
+      }
       // Meanwhile Streamlit may have shown something newer, or another run.
       if (answer?.status === 200 && place.source === source && place.version === version) {
         display(place, await answer.json());
@@ -328,6 +339,7 @@ export function show({ data, parentElement, setStateValue, setTriggerValue }) {
   const place = places.get(parentElement) ?? { parent: parentElement, element, address, charts: new Map() };
   places.set(parentElement, place);
   place.turn = () => setTriggerValue("turned", true);
+  place.unserved = () => setTriggerValue("unserved", true);
   place.moved = (value) => setStateValue("moved", value); // sent along with every later request
   const message = JSON.parse(new TextDecoder().decode(data));
   if (message.words) {
