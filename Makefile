@@ -11,9 +11,10 @@ KEYWORDS := -k InputError -k HostError -k _fail:2 -k Signal:2 -k Preset:2 -k Nam
 run: install
 	$(BIN)/streamlit run app.py
 
-# For everybody in the room: on all network interfaces, with the limits of a hosted server.
+# For everybody in the room: on all network interfaces, with the limits of a hosted server, on all of its cores.
+CORES = $$($(BIN)/python -c "from rnnviz.engine.cluster import default_workers; print(default_workers())")
 class: install
-	RNNVIZ_HOSTED=1 $(BIN)/streamlit run app.py --server.address 0.0.0.0
+	RNNVIZ_HOSTED=1 RNNVIZ_WORKERS="$${RNNVIZ_WORKERS:-$(CORES)}" $(BIN)/streamlit run app.py --server.address 0.0.0.0
 
 install: $(VENV)/.installed
 

@@ -606,7 +606,7 @@ def load_test(
     viewers: Annotated[int, typer.Option(min=1, max=200, help="Visitors who watch.")] = 30,
     runs: Annotated[int, typer.Option(min=1, max=50, help="Runs that train at the same time.")] = 8,
     seconds: Annotated[float, typer.Option(min=5, max=300, help="How long everybody watches.")] = 20,
-    workers: Annotated[int | None, typer.Option(min=1, max=64, help="One a core by default.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, max=64, help="As many as the app has by default.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
 ) -> None:
     """Start an app on this machine, fill it with visitors and runs, and report what they experience."""

@@ -19,8 +19,8 @@ from rnnviz.figures.curves import gradient_norm_figure, perplexity_figure
 from rnnviz.figures.gates import Order, gates_figure
 from rnnviz.figures.kit import Figure
 from rnnviz.i18n import SOURCE, Translate, match_language, translator
-from rnnviz.runs.follower import Follower
 from rnnviz.runs.folder import Run
+from rnnviz.runs.follower import Follower
 from rnnviz.runs.recording import Trace
 from rnnviz.runs.reports import EpochReport, GlobalNorms, Report, StepReport
 from rnnviz.text.corpora import Corpus, corpus_of, default_probe
@@ -117,9 +117,7 @@ def _curves(
     ]
 
 
-def _gates(
-    trace: Trace, signal: str | None, layer: int, direction: str, order: Order, translate: Translate
-) -> Figure:
+def _gates(trace: Trace, signal: str | None, layer: int, direction: str, order: Order, translate: Translate) -> Figure:
     """The heatmap of one signal, with as many characters below it as fit."""
     signal = signal or cell_of(trace).main
     for name, value, allowed in (

@@ -19,7 +19,7 @@ import numpy as np
 import psutil
 import pytest
 from numpy.typing import NDArray
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from rnnviz.cells import CellName, find_cell
 from rnnviz.config import ModelConfig, TrainConfig
@@ -191,6 +191,27 @@ def test_another_browser_sees_the_same_run_live_and_leaving_keeps_it(
     page.wait_for_url(re.compile(f"run={run[1]}"))
     page.get_by_role("button", name="Stop").click()
     expect(progress(page)).to_contain_text("Stopped")
+
+
+def test_curves_move_where_a_proxy_does_not_pass_their_address(browser: Browser, server: Server) -> None:
+    """The browser asks for them once; from then on they come with the page's own updates."""
+    visitor = browser.new_page(locale="en-US")
+    asked: list[str] = []
+
+    def refuse(route: Route) -> None:
+        asked.append(route.request.url)
+        route.fulfill(status=404)
+
+    visitor.route("**/app/newest/**", refuse)
+    open_page(visitor, f"{server.url}/train?epochs=100000&{SMALL}")
+    train(visitor)
+    wait_until(lambda: asked)
+    reached = len(curve(visitor, "perplexity", "training"))
+    wait_until(lambda: len(curve(visitor, "perplexity", "training")) > reached + 1)
+    visitor.get_by_role("button", name="Stop").click()
+    expect(visitor.get_by_role("button", name="Resume")).to_be_visible()
+    assert len(asked) == 1
+    visitor.close()
 
 
 def test_both_languages_come_from_browser_picker_and_address(browser: Browser, server: Server) -> None:
