@@ -20,8 +20,8 @@ from rnnviz.text.corpora import DATA, corpus_of
 NOTEBOOKS = sorted((Path(__file__).resolve().parent.parent / "notebooks").glob("*.ipynb"))
 WIDGET = "application/vnd.jupyter.widget-view+json"
 CONFIG = TrainConfig(
-    model=ModelConfig(hidden_size=4, initialisation="uniform"), corpus="sums", max_chars=300, batch_size=4, num_steps=10,
-    epochs=3, device="cpu", predict_every=0,
+    model=ModelConfig(hidden_size=4, initialisation="uniform"), corpus="sums", max_chars=300, batch_size=4,
+    num_steps=10, epochs=3, device="cpu", predict_every=0,
 )  # fmt: skip
 
 

@@ -85,7 +85,7 @@ def test_every_package_of_the_app_is_locked() -> None:
 
 
 def test_the_wheel_needs_ranges_that_the_pins_are_in() -> None:
-    """It names the same packages as requirements.txt, each from a lowest version on, so that a notebook keeps its own."""
+    """It names the packages of requirements.txt, each from a lowest version on, so that a notebook keeps its own."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     ranges = {r.name: r.specifier for r in map(Requirement, project["dependencies"])}
     lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()

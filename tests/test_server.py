@@ -60,28 +60,23 @@ def test_settings_reach_streamlit(environment: dict[str, str], applied: list[obj
 
 @pytest.mark.slow
 def test_the_cloud_starts_a_hosted_server_that_its_host_can_reach(tmp_path: Path) -> None:
-    """It listens on all interfaces, from a folder that is neither the app's nor its own, with a hosted one's headers."""
+    """It listens on all interfaces and has a hosted server's headers, from whatever folder it is started."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "streamlit", "run", str(ROOT / "cloud" / "app.py"), "--server.port", str(port)]
-    log = tmp_path / "log"
-    environment = {**os.environ, "RNNVIZ_HOME": str(tmp_path)}
-    with (
-        log.open("w") as out,
-        subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=out, stderr=out) as cloud,
-    ):
+    log, environment = tmp_path / "log", {**os.environ, "RNNVIZ_HOME": str(tmp_path)}
+    with log.open("w") as out, subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=out, stderr=out) as app:
         try:
             while "rnnviz is at" not in log.read_text():
-                assert cloud.poll() is None, log.read_text()
+                assert app.poll() is None, log.read_text()
                 time.sleep(0.1)
-            assert {c.laddr.ip for c in psutil.Process(cloud.pid).net_connections() if c.status == "LISTEN"} == {
-                "0.0.0.0"
-            }
+            sockets = psutil.Process(app.pid).net_connections()
+            assert {s.laddr.ip for s in sockets if s.status == "LISTEN"} == {"0.0.0.0"}  # noqa: S104
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/train") as answer:
                 assert answer.headers["X-Frame-Options"] == "SAMEORIGIN"
         finally:
-            cloud.terminate()
+            app.terminate()
 
 
 def test_slow_curves_do_not_delay_other_visitors(monkeypatch: pytest.MonkeyPatch) -> None:
