@@ -31,7 +31,11 @@ ROOMS = {
     "chapters": {"text", "runs", "analysis", "figures", "engine", "ui"},
 }
 WORDS = {"errors", "signals", "cells", "config", "i18n"}
-TORCH_DOORS = {"rnnviz/__init__.py", "rnnviz/__main__.py"}  # a notebook's process and the command's may import torch
+TORCH_DOORS = {
+    "rnnviz/__init__.py",
+    "rnnviz/__main__.py",
+    "rnnviz/modules.py",
+}  # a notebook's process and the command's may import torch
 DOORS = TORCH_DOORS | {"rnnviz/server.py", "rnnviz/guards.py", "rnnviz/load_test.py", "rnnviz/reproduce.py"}
 # Which files may import a library: those at or below one of these paths.
 LIBRARIES = {
@@ -48,7 +52,7 @@ LIBRARIES = {
     "pickle": [],
 }
 # Each other one belongs to a chapter.
-SHARED_PICTURES = {"kit", "curves", "gates", "equations", "cell_view", "ranking", "svg", "report"}
+SHARED_PICTURES = {"kit", "curves", "gates", "equations", "cell_view", "ranking", "svg", "report", "module_trace"}
 
 
 @dataclass(frozen=True)
