@@ -6,6 +6,7 @@ on the CPU, over the modules' own weights, and must come to the same outputs and
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,9 +19,11 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from rnnviz.analysis.module_signals import ModuleSignals
+from rnnviz.analysis.own_model import find_language_model
 from rnnviz.cells import Cell, Signals, State, Weights, find_cell, unpack_trained
 from rnnviz.errors import InputError
 from rnnviz.nn.layers import last_state, scan
+from rnnviz.nn.model import LanguageModel
 
 Module = nn.Module
 Layers = nn.RNN | nn.GRU | nn.LSTM
@@ -261,3 +264,22 @@ def _difference(ours: Tensor, own: Tensor) -> float:
     """The largest difference, relative to the largest of `own` where that is above 1. NaN differs from NaN by 0."""
     ours, own = ours.nan_to_num(), own.nan_to_num()
     return float((ours - own).abs().max() / own.abs().max().clamp(min=1))
+
+
+def from_torch(module_or_state_dict: Module | Mapping[str, Tensor]) -> LanguageModel:
+    """A character model of torch as one of ours: an embedding or none, an nn.RNN, nn.GRU or nn.LSTM, a linear layer.
+
+    The parts are found by their shapes. The vocabulary stays in the order of the model's ids, while ours sort theirs. A
+    module is only looked at, not called: what its forward does besides cannot be seen. Of an nn.RNN in a state dict,
+    which does not tell, the activation is taken to be tanh. Raises InputError with what was expected and what is there.
+    """
+    module = module_or_state_dict if isinstance(module_or_state_dict, nn.Module) else None
+    state = module.state_dict() if module else dict(module_or_state_dict)  # type: ignore[arg-type]
+    own = [m for m in module.modules() if isinstance(m, nn.RNN)] if module else []
+    arrays = {name: _double(value).numpy() for name, value in state.items()}
+    config, weights = find_language_model(arrays, "relu" if own and own[0].nonlinearity == "relu" else "tanh")
+    model = LanguageModel(config, len(weights["b_q"]))
+    if all(value.dtype == torch.float64 for value in state.values()):
+        model = model.double()
+    model.load_weights({name: torch.from_numpy(value) for name, value in weights.items()})
+    return model
