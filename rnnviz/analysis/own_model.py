@@ -25,10 +25,6 @@ from rnnviz.runs.reports import Checkpoint
 from rnnviz.text.corpora import Corpus, decode
 
 Arrays = dict[str, NDArray[Any]]
-_EXPECTED = (
-    "expected: an embedding or none, one nn.RNN, nn.GRU or nn.LSTM without proj_size, and one linear layer to as many "
-    "numbers as there are characters"
-)
 _PACKED = re.compile(r"(?:(.*)\.)?((?:weight|bias)_(?:ih|hh|hr))_l(\d+)(_reverse)?")
 _BLOCKS: dict[int, CellName] = {1: "rnn", 3: "gru", 4: "lstm"}
 _UNKNOWN = {"<unk>": "�"}
@@ -178,7 +174,11 @@ def _bias_of(weight: str) -> str:
 def _unexpected(state: Mapping[str, NDArray[Any]]) -> InputError:
     shapes = [f"{name} {tuple(array.shape)}" for name, array in state.items()]
     there = ", ".join(shapes[:12]) + (" …" if len(shapes) > 12 else "") or "nothing"
-    return InputError("{expected}; the state dict has {there}", expected=_EXPECTED, there=there)
+    return InputError(
+        "expected: an embedding or none, one nn.RNN, nn.GRU or nn.LSTM without proj_size, and one linear layer to as "
+        "many numbers as there are characters; the state dict has {there}",
+        there=there,
+    )
 
 
 def own_run(model: bytes, vocabulary: bytes) -> tuple[TrainConfig, Corpus, Checkpoint]:
@@ -188,7 +188,8 @@ def own_run(model: bytes, vocabulary: bytes) -> tuple[TrainConfig, Corpus, Check
     """
     config, weights = find_language_model(read_model(model))
     characters, text = read_vocabulary(vocabulary, len(weights["b_q"]))
-    arrays = {f"weights.{name}": value.astype(np.float32) for name, value in _in_order(weights, characters).items()}
+    ours = _in_order(weights, characters)
+    arrays = {f"weights.{name}": np.ascontiguousarray(value, np.float32) for name, value in ours.items()}
     corpus = Corpus("own-model", text, "")
     settings = TrainConfig(model=config, corpus=corpus.name, batch_size=1, num_steps=1, epochs=1, predict_every=0)
     return settings, corpus, Checkpoint(arrays, {"step": 0, "reports": 0})

@@ -284,14 +284,6 @@ def test_the_page_process_leaves_the_other_cores_to_training(engine: IdleEngine)
 # What the host decides
 
 
-@pytest.fixture
-def host(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
-    """Set the host's settings through the environment."""
-    ui.settings.cache_clear()
-    yield monkeypatch
-    ui.settings.cache_clear()
-
-
 @pytest.mark.parametrize(("language", "title"), [("en", "Status"), ("zh", "状态")])
 def test_the_status_page_is_shown_if_the_host_asks_for_it(
     engine: IdleEngine, host: pytest.MonkeyPatch, language: str, title: str

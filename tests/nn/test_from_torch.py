@@ -103,7 +103,7 @@ def without(name: str) -> dict[str, Tensor]:
 )
 def test_anything_else_is_refused(state: dict[str, Tensor]) -> None:
     """The error says what was expected and what is there."""
-    with pytest.raises(InputError, match="expected: an embedding or none.*the state dict has"):
+    with pytest.raises(InputError, match=r"expected: an embedding or none.*the state dict has"):
         rnnviz.from_torch(state)
 
 

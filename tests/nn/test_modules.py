@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
@@ -152,6 +153,19 @@ def test_dropout_between_layers_cannot_be_replayed_in_training_mode() -> None:
 
 
 # The models of users
+
+
+def test_the_readme_opens_the_gates_of_any_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its example runs, and its numbers are true."""
+    monkeypatch.chdir(tmp_path)
+    readme = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
+    (code,) = [block for block in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "trace_module" in block]
+    names: dict[str, Any] = {}
+    exec(code, names)  # noqa: S102  our own README
+    assert names["forget"].shape == (10, 1, 32)
+    assert names["heatmap"].layout.xaxis.ticktext[0] == "the"
+    assert names["page"].exists()
+    assert names["lstm"].largest_difference < 1e-6
 
 
 class Classifier(nn.Module):
