@@ -25,7 +25,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 
 from rnnviz.analysis.reproduction import EPOCHS, EXPERIMENTS, MARKS, Plan
-from rnnviz.cells import Activation, CellName, Reset, find_cell
+from rnnviz.cells import Activation, CellName, Reset, cell_of, find_cell
 from rnnviz.config import PRESETS, Device, Implementation, Initialisation, Optimizer, Sampling, Task, TrainConfig
 from rnnviz.errors import HostError, InputError
 from rnnviz.i18n import quantity, why_it_cannot_continue, why_not_a_language_model
@@ -426,7 +426,7 @@ def _cell_page(run: Run, passage: str, layer: int) -> bytes:
     from rnnviz.nn.execution import read
 
     model = run.config.model
-    check_size(model, len(passage))  # before the text is read, which takes long if the text is absurdly long
+    check_size(cell_of(model), model.hidden_size, len(passage))  # before it is read: an absurdly long text takes long
     reading = read(str(run.folder), passage, layer)
     return cell_page(pack_cell(reading), f"{find_cell(model.cell).label}: {run.id}").encode()
 

@@ -32,7 +32,7 @@ ROOMS = {
 }
 WORDS = {"errors", "signals", "cells", "config", "i18n"}
 # A notebook's process and the command's may import torch.
-TORCH_DOORS = {"rnnviz/__init__.py", "rnnviz/__main__.py", "rnnviz/notebook.py"}
+TORCH_DOORS = {"rnnviz/__init__.py", "rnnviz/__main__.py", "rnnviz/modules.py", "rnnviz/notebook.py"}
 DOORS = TORCH_DOORS | {"rnnviz/server.py", "rnnviz/guards.py", "rnnviz/load_test.py", "rnnviz/reproduce.py"}
 # Which files may import a library: those at or below one of these paths.
 LIBRARIES = {
@@ -49,7 +49,7 @@ LIBRARIES = {
     "pickle": [],
 }
 # Each other one belongs to a chapter.
-SHARED_PICTURES = {"kit", "curves", "gates", "equations", "cell_view", "ranking", "svg", "report"}
+SHARED_PICTURES = {"kit", "curves", "gates", "equations", "cell_view", "ranking", "svg", "report", "module_trace"}
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from rnnviz.analysis.reading import Reading
 from rnnviz.cells import Cell, Node, Op, cell_of
-from rnnviz.config import ModelConfig
 from rnnviz.errors import InputError
 from rnnviz.figures.kit import COLOURS, DIVERGING, SATURATION, SEQUENTIAL, UNBOUNDED, visible
 from rnnviz.i18n import Translate
@@ -69,22 +68,9 @@ def pack_cell(
         raise InputError("the direction is {direction}; allowed here: forward", direction=reading.direction)
     trace, cell = reading.trace, cell_of(reading.trace)
     values = {name: trace.signal(name, reading.layer) for name in cell.equations}
-    packed: dict[str, Any] = {
+    packed = _pack(cell, visible(trace.text), values, cell_words(cell, translate), translate) | {
         "revision": revision,
-        "text": visible(trace.text),
-        "cell": _cell(cell),
-        "order": order_by_similarity(values[cell.state[-1]]).tolist(),
-        **_start(cell, values),
-        "signals": {name: _signal(cell, name, array, translate) for name, array in values.items()},
         "output": _output(reading),
-        "scales": {
-            "gate": {"low": 0, "high": 1, "colours": SEQUENTIAL},
-            "state": {"low": -1, "high": 1, "colours": DIVERGING},
-            "wide": {"low": -SATURATION, "high": SATURATION, "colours": UNBOUNDED},
-        },
-        "colours": {"input": COLOURS["training"], "output": COLOURS["before"], "true": COLOURS["after"]},
-        "words": cell_words(cell, translate),
-        "weights": None,
         "kept": {"steps": [], "last": last, "arrays": None},
     }
     if layers:
@@ -92,12 +78,66 @@ def pack_cell(
         packed["words"] = packed["words"] | _stack_words(reading, translate)
     if layers or trace.num_layers * len(trace.directions) == 1:
         weights = _weights(reading) | {"above": [_arrays(above) for above in layers[reading.layer :]]}
-        if len(json.dumps(packed)) + len(json.dumps(weights)) <= MAX_BYTES:
-            packed["weights"] = weights
+        packed["weights"] = _if_it_fits(packed, weights)
     if packed["weights"] and trace.num_layers == 1:
         count = min(len(steps), MAX_CHECKPOINTS, MAX_BYTES // len(json.dumps(packed["weights"])))
         packed["kept"]["steps"] = [steps[int(i)] for i in np.linspace(0, len(steps), count, endpoint=False)]
     return packed
+
+
+def pack_sequence(
+    cell: Cell,
+    labels: Sequence[str],
+    values: Mapping[str, Array],
+    X: Array,
+    before: Mapping[str, Array],
+    weights: Mapping[str, Array],
+    translate: Translate = str,
+) -> dict[str, Any]:
+    """The same for a cell that read vectors, such as one in another model: nothing is predicted here.
+
+    `labels` name the T steps, `values` are the signals (T, h) and X the inputs (T, d), both in the order in which they
+    were read; `before` is the state (h,) before the first step. The weights are left out where they would exceed
+    MAX_BYTES. Raises InputError for more numbers than a browser should draw.
+    """
+    check_size(cell, values["H"].shape[1], len(labels))
+    words = cell_words(cell, translate)
+    words["meanings"]["X"] = translate("input vector")
+    words["said"] = translate("Step {t} of {length} reads {character}. Unit {unit}: {values}.")
+    packed = _pack(cell, visible(labels), values, words, translate) | {
+        "output": None,
+        "start": {name: packed_array(state) for name, state in before.items()},
+    }
+    arrays = {name: packed_array(w) for name, w in weights.items()}
+    packed["weights"] = _if_it_fits(packed, {"inputs": packed_array(X), "arrays": arrays})
+    return packed
+
+
+def _pack(
+    cell: Cell, labels: list[str], values: Mapping[str, Array], words: Mapping[str, Any], translate: Translate
+) -> dict[str, Any]:
+    """What every view needs: the wiring, the signals, and how to draw them. There are no weights and no checkpoints."""
+    return {
+        "revision": "",
+        "text": labels,
+        "cell": _cell(cell),
+        "order": order_by_similarity(values[cell.state[-1]]).tolist(),
+        **_start(cell, values),
+        "signals": {name: _signal(cell, name, array, translate) for name, array in values.items()},
+        "scales": {
+            "gate": {"low": 0, "high": 1, "colours": SEQUENTIAL},
+            "state": {"low": -1, "high": 1, "colours": DIVERGING},
+            "wide": {"low": -SATURATION, "high": SATURATION, "colours": UNBOUNDED},
+        },
+        "colours": {"input": COLOURS["training"], "output": COLOURS["before"], "true": COLOURS["after"]},
+        "words": words,
+        "weights": None,
+        "kept": {"steps": [], "last": None, "arrays": None},
+    }
+
+
+def _if_it_fits(packed: Mapping[str, Any], weights: dict[str, Any]) -> dict[str, Any] | None:
+    return weights if len(json.dumps(packed)) + len(json.dumps(weights)) <= MAX_BYTES else None
 
 
 def _stack(layer: int, layers: Sequence[Reading]) -> dict[str, Any]:
@@ -135,18 +175,18 @@ def pack_checkpoints(reading: Reading, checkpoints: Iterable[Mapping[str, NDArra
     return [_arrays(Reading.of(reading.trace, w, reading.vocabulary), _rows(reading)[0]) for w in checkpoints]
 
 
-def check_size(model: ModelConfig, length: int) -> None:
-    """Raises InputError where the page of a model reading so many characters would be too large for a browser."""
+def check_size(cell: Cell, units: int, length: int) -> None:
+    """Raises InputError where the page of a cell reading so many characters would be too large for a browser."""
     if length > MAX_CHARACTERS:
         raise InputError(
             "the text has {length:,} characters; allowed: at most {limit:,}", length=length, limit=MAX_CHARACTERS
         )
-    numbers = length * model.hidden_size * len(cell_of(model).equations)
+    numbers = length * units * len(cell.equations)
     if numbers > MAX_NUMBERS:
         raise InputError(
             "{length:,} characters by {units:,} units are {numbers:,} numbers; allowed on a page: at most {limit:,}",
             length=length,
-            units=model.hidden_size,
+            units=units,
             numbers=numbers,
             limit=MAX_NUMBERS,
         )

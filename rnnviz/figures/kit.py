@@ -7,7 +7,7 @@ that `tests/figures/test_figures.py` makes once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -46,8 +46,8 @@ def _arsinh_scale(stops: int = 41) -> list[tuple[float, str]]:
 UNBOUNDED = _arsinh_scale()
 
 
-def visible(text: str) -> list[str]:
-    """The characters of a text as shown on an axis: a space is ␣, a line feed ↵, a carriage return ␍."""
+def visible(text: Iterable[str]) -> list[str]:
+    """The characters of a text, or its words, as shown on an axis: a space is ␣, a line feed ↵, a carriage return ␍."""
     return [{" ": "␣", "\n": "↵", "\r": "␍", "\t": "⇥"}.get(character, character) for character in text]
 
 

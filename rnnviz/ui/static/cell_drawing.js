@@ -70,7 +70,7 @@ class CellDrawing {
     this.ratio = this.scale * Math.min(window.devicePixelRatio || 1, 2);
     [this.canvas.width, this.canvas.height] = [Math.round(this.width * this.ratio), Math.round(STAGE.height * this.ratio)];
     this.svg.setAttribute("viewBox", `0 0 ${this.width} ${STAGE.height}`);
-    this.layout = placesOf(this.cell, this.width);
+    this.layout = placesOf(this.cell, this.width, this.packed.output);
     this.columns = new Map();
     this.svg.replaceChildren();
     this.buildStrip();
@@ -89,7 +89,9 @@ class CellDrawing {
   }
 
   buildStrip() {
-    const { cell, top } = STRIP;
+    const { top } = STRIP;
+    this.inWords = this.packed.text.some((label) => [...label].length > 2);
+    const cell = (this.place = this.inWords ? STRIP.word : STRIP.character);
     this.visibleCount = this.width / cell;
     const clip = svg("clipPath", { id: "cv-strip-clip" });
     clip.append(svg("rect", { x: 0, y: 0, width: this.width, height: STRIP.height + 2 }));
@@ -97,10 +99,10 @@ class CellDrawing {
     strip.setAttribute("clip-path", "url(#cv-strip-clip)");
     this.moving = svg("g");
     strip.append(clip, this.moving);
-    this.letters = this.packed.text.map((character, i) => {
+    this.letters = this.packed.text.map((label, i) => {
       const x = i * cell;
       const rect = svg("rect", { x: x + 1, y: top + 2, width: cell - 2, height: 38, rx: 4 });
-      const text = svg("text", { x: x + cell / 2, y: top + 29, class: "cv-character" }, character);
+      const text = svg("text", { x: x + cell / 2, y: top + 29, class: "cv-character" }, cut(label, 7));
       this.moving.append(rect, text);
       if (i % 10 === 9) this.moving.append(svg("text", { x: x + cell / 2, y: top + 57, class: "cv-small" }, i + 1));
       return { rect, text };
@@ -126,7 +128,8 @@ class CellDrawing {
       points: [[panelX, output.from], [panelX, below ? output.at : output.at + 26]],
       before: this.length(layout.wires.find((wire) => wire.source === "H" && wire.target === ""), panelX),
     };
-    this.wires = [...layout.wires, answer].map((wire) => this.laid(wire));
+    const wires = this.packed.output ? [...layout.wires, answer] : layout.wires;
+    this.wires = wires.map((wire) => this.laid(wire));
     const hits = this.group("cv-hits");
     for (const wire of this.wires) {
       const line = svg("path", { d: svgPath(wire.path.line), "stroke-width": Math.max(wire.width, 16), "data-node": wire.source });
@@ -199,7 +202,7 @@ class CellDrawing {
     const tile = this.group("cv-tile");
     tile.dataset.node = "X";
     tile.style.setProperty("--colour", this.colourOf("X"));
-    const half = this.recording.below ? 26 : 16;
+    const half = this.packed.stack?.layer > 1 ? 26 : this.inWords ? 46 : 16;
     this.tile = svg("text", { x, y: y + 7, class: "cv-character" });
     tile.append(svg("rect", { x: x - half, y: y - 14, width: 2 * half, height: 28, rx: 5 }), this.tile);
     const symbol = svg("text", { x: x + half + 8, y: y + 7, class: "cv-symbol" });
@@ -258,6 +261,7 @@ class CellDrawing {
   }
 
   buildPanel() {
+    if (!this.packed.output) return;
     const { output } = this.layout;
     const [left, right] = [this.width - STAGE.panel, this.width - 4];
     const box = this.group("cv-node cv-box");
@@ -353,7 +357,7 @@ class CellDrawing {
     this.drawChips();
     this.drawNumbers();
     this.drawPanel();
-    this.moving.setAttribute("transform", `translate(${-this.offset * STRIP.cell} 0)`);
+    this.moving.setAttribute("transform", `translate(${-this.offset * this.place} 0)`);
   }
 
   column(name, width, old) {
@@ -396,7 +400,8 @@ class CellDrawing {
       const front = clamp(reached, 0, wire.path.length);
       made[2].setAttribute("stroke-dasharray", `${front} ${wire.path.length + 10}`);
     }
-    this.tile.textContent = this.recording.below ? `H${superscript(this.packed.stack.layer - 1)}` : this.packed.text[this.t];
+    const { stack, text } = this.packed;
+    this.tile.textContent = stack?.layer > 1 ? `H${superscript(stack.layer - 1)}` : cut(text[this.t], 7);
   }
 
   drawChips() {
@@ -436,6 +441,7 @@ class CellDrawing {
   }
 
   drawPanel() {
+    if (!this.packed.output) return;
     const share = clamp((this.phase - RESULT[0]) / (RESULT[1] - RESULT[0]), 0, 1);
     const fresh = this.recording.prediction(this.t);
     const shown = share > 0 || this.t === 0 ? fresh : this.recording.prediction(this.t - 1);
@@ -476,7 +482,7 @@ class CellDrawing {
       rect.style.fill = `rgb(${colour.map(Math.round)})`;
       text.style.fill = luminance(colour) > 0.36 ? "#101418" : "#fff";
     });
-    this.here.setAttribute("x", this.t * STRIP.cell);
+    this.here.setAttribute("x", this.t * this.place);
     this.here.scrolled = null;
   }
 

@@ -474,7 +474,7 @@ class CellView extends CellDrawing {
   scrub(event) {
     const [x] = this.position(event);
     const { area, offset } = this.dragged;
-    const t = area === "strip" ? offset + x / STRIP.cell : ((x - PLOTS.left) / (this.width - PLOTS.left)) * this.recording.length;
+    const t = area === "strip" ? offset + x / this.place : ((x - PLOTS.left) / (this.width - PLOTS.left)) * this.recording.length;
     const step = clamp(Math.floor(t), 0, this.recording.length - 1);
     this.t = step;
     this.phase = this.stop = PHASES;
@@ -625,7 +625,7 @@ class CellView extends CellDrawing {
     const meaning = this.packed.signals[name]?.label ?? this.words.meanings[name] ?? "";
     this.readout.append(symbol, ` · ${meaning}`);
     if (name === "X") {
-      if (!this.recording.below) this.readout.append(` · ${this.packed.text[this.t]}`);
+      if (!(this.packed.stack?.layer > 1)) this.readout.append(` · ${this.packed.text[this.t]}`);
       return;
     }
     const formula = this.cell.expressions[name];
@@ -641,11 +641,11 @@ class CellView extends CellDrawing {
   say() {
     const { signals, text } = this.packed;
     const values = this.recording.values(this.t);
-    const { characters, probabilities, truth, surprise } = this.recording.prediction(this.t);
+    const { characters, probabilities, truth, surprise } = this.recording.prediction(this.t) ?? { truth: null };
     const told = Object.keys(signals).map((name) => `${signals[name].label} ${short(values[name][this.unit])}`);
     const sentence = fill(this.words.said, {
       t: this.t + 1, length: text.length, character: text[this.t], unit: this.unit, values: told.join(", "),
-      guess: characters[0], chance: percent(probabilities[0]),
+      guess: characters?.[0], chance: characters && percent(probabilities[0]),
     });
     const after = truth === null ? "" : " " + fill(this.words.said_true, { truth, surprise: short(surprise) });
     setText(this.said, sentence + after);

@@ -72,10 +72,11 @@ class Recording {
     this.stacked = packed.stack?.rows.map(({ values }) => unpackArray(values));
     this.at = null; // the kept checkpoint that computes the text, or null for the recording itself
     this.computed = new Map(); // the values of each of them
-    this.output = Object.fromEntries(
+    this.output = output && Object.fromEntries(
       ["probabilities", "chance", "surprise"].map((name) => [name, unpackArray(output[name])])
     );
     this.zeros = new Float32Array(this.size);
+    this.start = unpackAll(packed.start ?? {}); // the state before the first step, where it is not zero
     this.held = {}; // gate -> {value, unit, first, last}: a unit, a list of them, or null for all; steps from 1, all without
     this.cache = new Map();
   }
@@ -93,7 +94,7 @@ class Recording {
 
   inputs(t, signals) {
     const given = { X: this.W ? (this.below ?? this.packed.weights.rows)[t] : 0 };
-    for (const name of this.cell.state) given[`${name}_before`] = t > 0 ? signals[name][t - 1] : this.zeros;
+    for (const name of this.cell.state) given[`${name}_before`] = t > 0 ? signals[name][t - 1] : this.start[name] ?? this.zeros;
     return given;
   }
 
@@ -174,9 +175,11 @@ class Recording {
     return interpret(wiring, given, this.W);
   }
 
-  // The prediction after step t: the likeliest characters, the true one, its probability and surprise.
+  // The prediction after step t: the likeliest characters, the true one, its probability and surprise. Null for a cell
+  // on vectors, which predicts nothing.
   prediction(t) {
     const { output, weights } = this.packed;
+    if (!output) return null;
     const truth = output.true[t];
     if (this.signals === this.recorded) {
       const { probabilities, chance, surprise } = this.output;
