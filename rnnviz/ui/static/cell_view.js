@@ -126,9 +126,11 @@ class CellView extends CellDrawing {
     const controls = this.buildControls();
     this.readout = html("div", "cv-readout");
     this.stack = this.packed.stack && new Stack(this);
-    // what plays stands together: with a stack its controls are above the cell, where both are in sight
-    const first = this.stack ? [controls, frame, this.stack.root] : [frame, controls];
-    this.root.append(...first, this.buildKept(), this.readout, ...(this.layers ? [] : this.buildDetails()), this.said);
+    // with a stack the controls, among which the layers are chosen, are above the drawing
+    const first = this.stack ? [controls, frame] : [frame, controls];
+    const states = this.stack ? [this.stack.root] : [];
+    const details = this.layers ? [] : this.buildDetails();
+    this.root.append(...first, this.buildKept(), this.readout, ...states, ...details, this.said);
     this.listen();
     this.arrange();
     this.resizing.disconnect();
