@@ -205,6 +205,11 @@ class TrainConfig:
         """Whether the model has read the characters that it predicts: its perplexity is not a language model's then."""
         return self.model.bidirectional and self.task == "predict"
 
+    def check_predicts(self) -> None:
+        """Raises InputError for a run that restores masked characters, where only one that predicts can be studied."""
+        if self.task != "predict":
+            raise InputError("the run restores masked characters; allowed here: runs that predict the next character")
+
     def check_size(self, vocab_size: int, limit: int = MAX_PARAMETERS) -> None:
         """Raises InputError where the model would have more parameters than `limit`."""
         count = self.model.parameter_count(vocab_size)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnviz.analysis.reading import Reading
+from rnnviz.analysis.reading import Reading, every_layer
 from rnnviz.cells import Cell, Node, Op, cell_of
 from rnnviz.errors import InputError
 from rnnviz.figures.kit import COLOURS, DIVERGING, SATURATION, SEQUENTIAL, UNBOUNDED, visible
@@ -32,8 +32,9 @@ CELL_PLACE = '<div class="cell-view"><div class="cv-stage"></div><div class="cv-
 _LIKELIEST = 5
 _FIRST_SCREEN = range(8, 30)
 _STATIC = Path(__file__).resolve().parent.parent / "ui" / "static"
-_PARTS = ("wiring", "places", "ribbons", "text", "drawing", "heatmap", "stack", "view")
+_PARTS = ("wiring", "places", "ribbons", "text", "drawing", "heatmap", "stack", "layers", "view")
 _INPUTS = {"X": "Xₜ", "H_before": "Hₜ₋₁", "C_before": "Cₜ₋₁"}
+_OUTPUT = ("W_hq", "b_q")
 _FUNCTIONS = {"sigma": "σ", "tanh": "tanh", "relu": "ReLU"}
 
 Expression = dict[str, Any]
@@ -50,11 +51,12 @@ def pack_cell(
     steps: Sequence[int] = (),
     last: int | None = None,
     layers: Sequence[Reading] = (),
+    whole: bool = False,
 ) -> dict[str, Any]:
     """A reading as one dictionary for JSON: the wiring, every signal, the predictions, and the weights for levers.
 
-    `steps` are those of the checkpoints kept before the `last`; a slider covers as many of them as may
-    be sent. Their weights come from `pack_checkpoints`.
+    `steps` are those of the checkpoints kept before the `last`; where the weights are there, a slider covers as many of
+    them as may be sent. Their weights come from `pack_checkpoints`.
 
     Numbers are sent as the float32 that was recorded. A view keeps its place as long as `revision` is the same.
     The weights are left out where they would exceed MAX_BYTES, and for models of several layers or
@@ -62,7 +64,8 @@ def pack_cell(
     in which time runs the other way.
 
     With `layers`, the readings of all layers of a network of one direction, the lowest first, the view shows their
-    hidden states above the cell. The weights are then there for each layer.
+    hidden states below the cell. The weights are then there for each layer. With `whole` it shows the cells of all of
+    them, small and without numbers, one over the other; the reading is then that of the first.
     """
     if reading.direction != "forward":
         raise InputError("the direction is {direction}; allowed here: forward", direction=reading.direction)
@@ -74,12 +77,12 @@ def pack_cell(
         "kept": {"steps": [], "last": last, "arrays": None},
     }
     if layers:
-        packed["stack"] = _stack(reading.layer, layers)
-        packed["words"] = packed["words"] | _stack_words(reading, translate)
+        packed["stack"] = _stack(reading.layer, layers, whole=whole)
+        packed["words"] = packed["words"] | _stack_words(layers[-1] if whole else reading, translate)
     if layers or trace.num_layers * len(trace.directions) == 1:
         weights = _weights(reading) | {"above": [_arrays(above) for above in layers[reading.layer :]]}
         packed["weights"] = _if_it_fits(packed, weights)
-    if packed["weights"] and trace.num_layers == 1:
+    if packed["weights"]:
         count = min(len(steps), MAX_CHECKPOINTS, MAX_BYTES // len(json.dumps(packed["weights"])))
         packed["kept"]["steps"] = [steps[int(i)] for i in np.linspace(0, len(steps), count, endpoint=False)]
     return packed
@@ -140,11 +143,18 @@ def _if_it_fits(packed: Mapping[str, Any], weights: dict[str, Any]) -> dict[str,
     return weights if len(json.dumps(packed)) + len(json.dumps(weights)) <= MAX_BYTES else None
 
 
-def _stack(layer: int, layers: Sequence[Reading]) -> dict[str, Any]:
-    """The hidden states of every layer, each with its own order of units; `layer` is the one whose cell is drawn."""
-    states = [reading.trace.signal("H", reading.layer) for reading in layers]
-    rows = [{"values": packed_array(H), "order": order_by_similarity(H).tolist()} for H in states]
-    return {"layer": layer, "rows": rows, "residual": layers[0].trace.residual}
+def _stack(layer: int, layers: Sequence[Reading], *, whole: bool) -> dict[str, Any]:
+    """The hidden states of every layer, or with `whole` all signals, each with its own order of units; `layer` is the
+    one whose cell is drawn."""
+    names = tuple(cell_of(layers[0].trace).equations) if whole else ("H",)
+    rows = [
+        {
+            "signals": {name: packed_array(each.trace.signal(name, each.layer)) for name in names},
+            "order": order_by_similarity(each.trace.signal("H", each.layer)).tolist(),
+        }
+        for each in layers
+    ]
+    return {"layer": layer, "whole": whole, "rows": rows, "residual": layers[0].trace.residual}
 
 
 def _stack_words(reading: Reading, translate: Translate) -> dict[str, Any]:
@@ -155,6 +165,13 @@ def _stack_words(reading: Reading, translate: Translate) -> dict[str, Any]:
     said = {
         "stack": _("The hidden states of all layers over the text, the last layer on top."),
         "layer": _("layer {n}"),
+        "layers": _("Layer"),
+        "all_layers": _("all layers"),
+        "enlarge": _("Enlarge the cell of layer {n}"),
+        "enlarge_one": _("Click a layer to enlarge its cell, with its numbers and equations."),
+        "said_whole": _(
+            "Step {t} of {length} reads {character}. The likeliest next character is {guess} with {chance}."
+        ),
         "above": _("to layer {n}").format(n=layer + 1) if layer < last else "",
     }
     if reading.trace.residual and layer > 1:
@@ -167,12 +184,21 @@ def _stack_words(reading: Reading, translate: Translate) -> dict[str, Any]:
     return said
 
 
-def pack_checkpoints(reading: Reading, checkpoints: Iterable[Mapping[str, NDArray[Any]]]) -> list[dict[str, Any]]:
-    """The `kept.arrays` of a packed reading: the weights of each checkpoint, as far as the text needs them.
+def pack_checkpoints(reading: Reading, checkpoints: Iterable[Mapping[str, NDArray[Any]]]) -> list[list[dict[str, Any]]]:
+    """The `kept.arrays` of a packed reading: the weights of each checkpoint, layer by layer, as far as the text needs
+    them. The output layer's are with those of the layer that reads.
 
     With them the browser computes every signal that each checkpoint would have had.
     """
-    return [_arrays(Reading.of(reading.trace, w, reading.vocabulary), _rows(reading)[0]) for w in checkpoints]
+    return [_every_layer(reading, weights) for weights in checkpoints]
+
+
+def _every_layer(reading: Reading, weights: Mapping[str, NDArray[Any]]) -> list[dict[str, Any]]:
+    packed = []
+    for each in every_layer(reading.trace, weights, reading.vocabulary):
+        arrays = _arrays(each, _rows(each)[0] if each.layer == 1 else slice(None))
+        packed.append({k: w for k, w in arrays.items() if each.layer == reading.layer or k not in _OUTPUT})
+    return packed
 
 
 def check_size(cell: Cell, units: int, length: int) -> None:
@@ -383,12 +409,12 @@ def _output(reading: Reading) -> dict[str, Any]:
 def _weights(reading: Reading) -> dict[str, Any]:
     """The weights that a step needs. In the first layer, W_x. have only the rows that the text reads, and `rows` has
     the row of each step. In a later layer `inputs` has what the layer below handed over."""
-    characters = visible(reading.vocabulary.characters)
+    read, rows = _rows(reading)
+    packed = {"rows": rows.tolist(), "characters": visible(reading.vocabulary.characters)}
     if reading.layer > 1:
         inputs = packed_array(reading.outputs(reading.layer - 1))
-        return {"inputs": inputs, "arrays": _arrays(reading), "characters": characters}
-    read, rows = _rows(reading)
-    return {"rows": rows.tolist(), "arrays": _arrays(reading, read), "characters": characters}
+        return packed | {"inputs": inputs, "arrays": _arrays(reading)}
+    return packed | {"arrays": _arrays(reading, read)}
 
 
 def _rows(reading: Reading) -> tuple[NDArray[np.intp], NDArray[np.intp]]:

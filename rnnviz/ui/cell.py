@@ -56,6 +56,7 @@ def cell_view(
     holds: Sequence[Hold] | None = None,
     on_holds: Callable[[], None] = lambda: None,
     layers: Sequence[Reading] = (),
+    whole: bool = False,
     on_layer: Callable[[], None] = lambda: None,
     playing: bool = False,
 ) -> None:
@@ -67,8 +68,9 @@ def cell_view(
     `on_holds`; the component's value under this key then has the held gates as its `holds`. With `playing` the
     view starts to play by itself, unless the visitor prefers reduced motion.
 
-    With the readings of all `layers` their states stand above the cell, and a click on another layer's calls
-    `on_layer`; the value then has its number as its `layer`. The `revision` must name the layer that is drawn.
+    With the readings of all `layers` their states stand below the cell, or with `whole` below all of their cells. A
+    click on another layer calls `on_layer`; the value then has its number as its `layer`, or "all". The `revision` must
+    name the layer that is drawn.
     """
     wanted = f"{key}-wanted"
     if "step" in st.query_params:
@@ -80,7 +82,7 @@ def cell_view(
     steps = tuple(back.checkpoint_steps()) if back else ()
     sent = st.session_state.get(wanted) == revision
     held = None if holds is None else tuple(holds)
-    data = _packed(frame, reading, layers, back, steps, revision, sent, held, playing)
+    data = _packed(frame, reading, layers, whole, back, steps, revision, sent, held, playing)
     _component()(
         data=data,
         key=key,
@@ -96,6 +98,7 @@ def _packed(
     _frame: Frame,
     _reading: Reading,
     _layers: Sequence[Reading],
+    whole: bool,
     _back: Run | None,
     steps: tuple[int, ...],
     revision: str,
@@ -105,7 +108,9 @@ def _packed(
 ) -> bytes:
     last = _last_step(_back) if _back and steps else None
     earlier = [step for step in steps if last is not None and step < last]
-    packed = pack_cell(_reading, _frame.translate, revision=revision, steps=earlier, last=last, layers=_layers)
+    packed = pack_cell(
+        _reading, _frame.translate, revision=revision, steps=earlier, last=last, layers=_layers, whole=whole
+    )
     packed |= {"address": True, "playing": playing}
     kept = packed["kept"]
     if _back and with_checkpoints and kept["steps"]:

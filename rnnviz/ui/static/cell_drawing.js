@@ -2,10 +2,13 @@
 //
 // A step has six phases, in which values run along the wires. `t` is the step under way and `phase`, from 0 to
 // 6, its progress: parts that have not been reached yet show the step before. At rest the phase is 6.
+//
+// Where all layers of a network are on the stage, each is a drawing of its own (cell_layers.js); the strip, the
+// prediction and the legend are this one's.
 
 const LEGEND_Y = 399;
 const LEVER = 12; // half the height of the lever in a gate's box
-const RESULT = [5.5, 6]; // when the prediction appears
+const RESULT = 5.5; // when the prediction begins to appear
 
 class CellDrawing {
   // Set by CellView: a packed reading, the view's place in it, and the view's own elements.
@@ -27,6 +30,7 @@ class CellDrawing {
   svg;
   heatmaps;
   stack;
+  layers;
   equals;
   numbers;
   banner;
@@ -51,6 +55,11 @@ class CellDrawing {
     return signals[own]?.colour ?? signals[like[name]]?.colour ?? (name === "X" ? colours.input : "currentColor");
   }
 
+  // The units of a node's ribbons from one side to the other.
+  orderOf(_name) {
+    return this.packed.order;
+  }
+
   symbolOf(name) {
     const inputs = { X: "Xₜ", H_before: "Hₜ₋₁", C_before: "Cₜ₋₁" };
     return inputs[name] ?? this.packed.signals[name]?.symbol ?? this.flat(this.cell.expressions[name]);
@@ -63,23 +72,37 @@ class CellDrawing {
   // ---- building, again for every size ----
 
   arrange() {
-    const bounds = this.stage.getBoundingClientRect();
-    if (!bounds.width || !bounds.height) return;
-    this.scale = bounds.height / STAGE.height;
-    this.width = bounds.width / this.scale;
-    this.ratio = this.scale * Math.min(window.devicePixelRatio || 1, 2);
-    [this.canvas.width, this.canvas.height] = [Math.round(this.width * this.ratio), Math.round(STAGE.height * this.ratio)];
-    this.svg.setAttribute("viewBox", `0 0 ${this.width} ${STAGE.height}`);
-    this.layout = placesOf(this.cell, this.width, this.packed.output);
-    this.columns = new Map();
-    this.svg.replaceChildren();
+    this.height = this.layers?.height ?? STAGE.height;
+    if (!this.fit(this.stage, 0, this.height)) return;
+    this.layout = placesOf(this.cell, this.width, this.packed.output ? undefined : this.width / 11);
+    if (this.layers) this.layout.output = this.layers.output;
     this.buildStrip();
-    this.buildWires();
-    this.buildNodes();
+    if (this.layers) this.layers.arrange();
+    else this.buildCell();
     this.buildLegend();
     this.buildPanel();
-    this.buildPlots();
+    if (!this.layers) this.buildPlots();
     this.refresh();
+  }
+
+  // Size the canvas and the drawing to a place, which shows a part of this height; false where it has no size yet.
+  fit(place, top, height) {
+    const bounds = place.getBoundingClientRect();
+    if (!bounds.width || !bounds.height) return false;
+    this.top = top;
+    this.scale = bounds.height / height;
+    this.width = bounds.width / this.scale;
+    this.ratio = this.scale * Math.min(window.devicePixelRatio || 1, 2);
+    [this.canvas.width, this.canvas.height] = [Math.round(this.width * this.ratio), Math.round(height * this.ratio)];
+    this.svg.setAttribute("viewBox", `0 ${top} ${this.width} ${height}`);
+    this.svg.replaceChildren();
+    this.columns = new Map();
+    return true;
+  }
+
+  buildCell() {
+    this.buildWires();
+    this.buildNodes();
   }
 
   group(className) {
@@ -91,7 +114,7 @@ class CellDrawing {
   buildStrip() {
     const { top } = STRIP;
     this.inWords = this.packed.text.some((label) => [...label].length > 2);
-    const cell = (this.place = this.inWords ? STRIP.word : STRIP.character);
+    const cell = (this.spacing = this.inWords ? STRIP.word : STRIP.character);
     this.visibleCount = this.width / cell;
     const clip = svg("clipPath", { id: "cv-strip-clip" });
     clip.append(svg("rect", { x: 0, y: 0, width: this.width, height: STRIP.height + 2 }));
@@ -119,17 +142,7 @@ class CellDrawing {
   }
 
   buildWires() {
-    const { layout } = this;
-    const output = layout.output;
-    const panelX = this.width - STAGE.panel / 2;
-    const below = output.at > output.from;
-    const answer = {
-      source: "H", target: "P", width: TAP, cut: RAIL / 2,
-      points: [[panelX, output.from], [panelX, below ? output.at : output.at + 26]],
-      before: this.length(layout.wires.find((wire) => wire.source === "H" && wire.target === ""), panelX),
-    };
-    const wires = this.packed.output ? [...layout.wires, answer] : layout.wires;
-    this.wires = wires.map((wire) => this.laid(wire));
+    this.wires = [...this.layout.wires, ...this.moreWires()].map((wire) => this.laid(wire));
     const hits = this.group("cv-hits");
     for (const wire of this.wires) {
       const line = svg("path", { d: svgPath(wire.path.line), "stroke-width": Math.max(wire.width, 16), "data-node": wire.source });
@@ -148,9 +161,19 @@ class CellDrawing {
     this.chips = this.wires.filter((wire) => wire.chip).map((wire) => this.chip(wire));
   }
 
-  length(wire, x) {
-    const path = ribbonPath(wire.points, wire.width);
-    return nearest(path, x, wire.points.at(-1)[1]).along;
+  // From H down to the prediction.
+  moreWires() {
+    if (!this.packed.output) return [];
+    const { output } = this.layout;
+    const panelX = this.width - STAGE.panel / 2;
+    return [this.branch("P", [[panelX, output.from], [panelX, output.at > output.from ? output.at : output.at + 26]])];
+  }
+
+  // A wire that leaves that of H to the next step.
+  branch(target, points) {
+    const H = this.layout.wires.find((wire) => wire.source === "H" && wire.target === "");
+    const before = nearest(ribbonPath(H.points, H.width), ...points[0]).along;
+    return { source: "H", target, width: TAP, cut: RAIL / 2, points, before };
   }
 
   // Where the drawing of a wire begins: not on the rail or the bus that it leaves, but at its border.
@@ -199,6 +222,10 @@ class CellDrawing {
       this.boxes[name] = group;
     }
     const [x, y] = this.layout.x;
+    this.buildTile(x, y);
+  }
+
+  buildTile(x, y) {
     const tile = this.group("cv-tile");
     tile.dataset.node = "X";
     tile.style.setProperty("--colour", this.colourOf("X"));
@@ -243,18 +270,19 @@ class CellDrawing {
   buildLegend() {
     const { scales } = this.packed;
     const place = this.group("cv-legend");
-    const drawn = new Set(this.wires.map((wire) => this.cell.scales[wire.source]));
+    const drawn = new Set(this.layout.wires.map((wire) => this.cell.scales[wire.source]));
     const { gates, states, others } = this.words;
-    let x = this.layout.x[0] + 72;
+    const middle = this.layers ? this.height - 9 : LEGEND_Y;
+    let x = this.layers ? 0 : this.layout.x[0] + 72;
     for (const [kind, name] of Object.entries({ gate: gates, state: states, wide: others })) {
       if (!drawn.has(kind)) continue;
       const { low, high, colours } = scales[kind];
       const gradient = svg("linearGradient", { id: `cv-scale-${kind}` });
       gradient.append(...colours.map(([offset, colour]) => svg("stop", { offset, "stop-color": colour })));
-      const write = (at, anchor, text) => place.append(svg("text", { x: at, y: LEGEND_Y + 5, class: "cv-small", "text-anchor": anchor }, text));
+      const write = (at, anchor, text) => place.append(svg("text", { x: at, y: middle + 5, class: "cv-small", "text-anchor": anchor }, text));
       write(x + 44, "end", name);
       write(x + 74, "end", minus(`${low}`));
-      place.append(gradient, svg("rect", { x: x + 80, y: LEGEND_Y - 5, width: 62, height: 10, fill: `url(#cv-scale-${kind})` }));
+      place.append(gradient, svg("rect", { x: x + 80, y: middle - 5, width: 62, height: 10, fill: `url(#cv-scale-${kind})` }));
       write(x + 148, "start", `${high}`);
       x += 168;
     }
@@ -336,10 +364,12 @@ class CellDrawing {
     this.columns.clear();
     this.borders = lanes(this.packed.order, this.unit, 0.11);
     this.drawStrip();
-    this.drawPlots();
     this.drawHeld();
-    this.unitInput.value = this.unit;
-    this.heatmaps.draw();
+    if (!this.layers) {
+      this.drawPlots();
+      this.unitInput.value = this.unit;
+      this.heatmaps.draw();
+    }
     this.stack?.draw();
     this.draw();
     if (this.pointed) this.tell(this.pointed);
@@ -353,11 +383,16 @@ class CellDrawing {
     this.now = this.recording.values(this.t);
     this.last = this.recording.values(Math.max(this.t - 1, 0));
     this.before = this.t > 0 ? this.last : this.now;
+    if (this.layers) this.layers.draw();
+    else this.drawCell();
+    this.drawPanel();
+    this.moving.setAttribute("transform", `translate(${-this.offset * this.spacing} 0)`);
+  }
+
+  drawCell() {
     this.drawWires();
     this.drawChips();
     this.drawNumbers();
-    this.drawPanel();
-    this.moving.setAttribute("transform", `translate(${-this.offset * this.place} 0)`);
   }
 
   column(name, width, old) {
@@ -366,7 +401,7 @@ class CellDrawing {
       if (this.columns.size > 200) this.columns.clear();
       const values = (old ? this.before : this.now)[name];
       const rows = Math.max(2, Math.round(width * this.ratio));
-      this.columns.set(key, values && columnOf(values, this.packed.order, this.unit, this.borders, this.scaleOf(name), rows, this.outline));
+      this.columns.set(key, values && columnOf(values, this.orderOf(name), this.unit, this.borders, this.scaleOf(name), rows, this.outline));
     }
     return this.columns.get(key);
   }
@@ -378,7 +413,7 @@ class CellDrawing {
     this.outline = rgb(ink);
     context.setTransform(1, 0, 0, 1, 0, 0);
     context.clearRect(0, 0, this.canvas.width, this.canvas.height);
-    context.setTransform(this.ratio, 0, 0, this.ratio, 0, 0);
+    context.setTransform(this.ratio, 0, 0, this.ratio, 0, -this.top * this.ratio);
     for (const wire of this.wires) {
       if (wire.source === "X") continue;
       const { path, width, begin, before, source } = wire;
@@ -442,7 +477,8 @@ class CellDrawing {
 
   drawPanel() {
     if (!this.packed.output) return;
-    const share = clamp((this.phase - RESULT[0]) / (RESULT[1] - RESULT[0]), 0, 1);
+    const begin = this.layers ? LAST_ARRIVES : RESULT;
+    const share = clamp((this.phase - begin) / (PHASES - begin), 0, 1);
     const fresh = this.recording.prediction(this.t);
     const shown = share > 0 || this.t === 0 ? fresh : this.recording.prediction(this.t - 1);
     const old = this.t > 0 && share < 1 ? this.recording.prediction(this.t - 1) : shown;
@@ -474,7 +510,7 @@ class CellDrawing {
       const read = i <= this.t;
       rect.classList.toggle("cv-unread", !read);
       text.classList.toggle("cv-unread", !read);
-      if (!read) {
+      if (!read || this.layers) {
         rect.style.fill = text.style.fill = "";
         return;
       }
@@ -482,7 +518,7 @@ class CellDrawing {
       rect.style.fill = `rgb(${colour.map(Math.round)})`;
       text.style.fill = luminance(colour) > 0.36 ? "#101418" : "#fff";
     });
-    this.here.setAttribute("x", this.t * this.place);
+    this.here.setAttribute("x", this.t * this.spacing);
     this.here.scrolled = null;
   }
 

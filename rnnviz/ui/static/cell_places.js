@@ -177,12 +177,12 @@ function drawnEdges(cell) {
   return [...edges, ...cell.state.map((name) => [name, ""])];
 }
 
-// The places of a cell on a stage of a given width; x is stretched within the cell's part of it, which is nearly all
-// of it where no prediction stands beside the cell.
-function placesOf(cell, width, predicts) {
+// The places of a cell on a stage of a given width; x is stretched within the cell's part of it, beside which
+// there is room for the prediction.
+function placesOf(cell, width, beside = STAGE.width - STAGE.cell) {
   const before = cell.wiring.some((node) => node.name === "reset" && node.inputs.includes("H_before"));
   const layout = { rnn, gru: () => gru(before), mingru, lstm }[cell.name]();
-  const cellWidth = predicts ? width - (STAGE.width - STAGE.cell) : (10 * width) / 11;
+  const cellWidth = width - beside;
   const x = (value) => (value === "edge" ? width : value === "cell" ? cellWidth : (value * cellWidth) / STAGE.cell);
   const point = ([px, py]) => [x(px), py];
   const places = Object.fromEntries(
