@@ -92,6 +92,10 @@ def train(
     optimizer: Annotated[Optimizer, typer.Option()] = _DEFAULTS.optimizer,
     learning_rate: Annotated[float, typer.Option()] = _DEFAULTS.learning_rate,
     clip: Annotated[float, typer.Option(help="Threshold theta of the global gradient norm; 0: off.")] = _DEFAULTS.clip,
+    weight_decay: Annotated[
+        float,
+        typer.Option(help="Each step also multiplies the weights by 1 - learning_rate * weight_decay (SGD, AdamW)."),
+    ] = _DEFAULTS.weight_decay,
     seed: Annotated[int, typer.Option()] = _DEFAULTS.seed,
     device: Annotated[Device, typer.Option()] = _DEFAULTS.device,
     prefixes: Annotated[

@@ -215,6 +215,7 @@ def test_every_setting_reaches_the_run(command: Command, tmp_path: Path) -> None
         "optimizer": "adam",
         "learning_rate": 0.125,
         "clip": 0.5,
+        "weight_decay": 0.75,
         "seed": 9,
         "device": "cpu",
         "predict_every": 1,
