@@ -36,7 +36,8 @@ def make(name: str, value: Any) -> ModelConfig | TrainConfig:
     """A configuration with one field set, of the class that has it."""
     if name in MODEL_FIELDS:
         return ModelConfig(**{name: value})
-    slow = {} if name == "learning_rate" else {"learning_rate": 0.01}  # at which every weight decay is allowed
+    # at this learning rate every weight decay is allowed
+    slow: dict[str, Any] = {} if name == "learning_rate" else {"learning_rate": 0.01}
     return TrainConfig(**slow, **{name: value})
 
 
