@@ -18,18 +18,21 @@ from rnnviz.engine.settings import MIB
 from rnnviz.errors import InputError
 from rnnviz.figures.curves import gradient_norm_figure, perplexity_figure
 from rnnviz.figures.gates import gates_figure
+from rnnviz.figures.references import reference_values
 from rnnviz.i18n import Translate, duration, quantity, why_it_cannot_continue, why_not_a_language_model
 from rnnviz.runs.folder import Run
 from rnnviz.runs.follower import Follower, Story
 from rnnviz.runs.recording import Trace
-from rnnviz.runs.reports import GlobalNorms, Report, to_csv
+from rnnviz.runs.reports import GlobalNorms, Report, best_held_out, to_csv
 from rnnviz.signals import SIGNALS, in_direction, latex
 from rnnviz.text.corpora import DATA
+from rnnviz.text.ngram import References
 from rnnviz.ui.charts import Chart, live_charts, pack, together
 from rnnviz.ui.controls import pick
 from rnnviz.ui.frame import Frame, as_text, engine, show_error, visitor
 from rnnviz.ui.labels import state_names
 from rnnviz.ui.live import MOVING, REFRESH_SECONDS, halted_seconds, live_part, refresh_seconds
+from rnnviz.ui.references import references_of
 
 _CURVES = "app/newest"  # the address of the newest curves, in rnnviz/server.py
 _CURVES_SECONDS_A_VIEWER = 0.033
@@ -174,8 +177,11 @@ def show_progress(frame: Frame, run: Run, view: View, story: Story) -> None:
                 )
             )
     if story.epochs:
+        last = story.epochs[-1]
         reached = _("perplexity {value}, future read") if config.reads_ahead else _("perplexity {value}")
-        parts.append(reached.format(value=quantity(story.epochs[-1].perplexity)))
+        parts.append(reached.format(value=quantity(last.perplexity)))
+        if last.held_out_perplexity is not None:
+            parts.append(_("held-out {value}").format(value=quantity(last.held_out_perplexity)))
     st.progress(min(step / follower.total_steps, 1.0), text=" · ".join(parts))
     reason = InputError(status.message, **dict(status.values or {})) if status.message else None
     if reason and status.state == "failed":
@@ -253,12 +259,15 @@ def curves(frame: Frame, run: Run, story: Story, phase: str) -> bytes:
     """Perplexity and gradient norm, and where to fetch newer ones, unless the run has ended."""
     _ = frame.translate
     config, follower, V = run.config, follow(run), len(run.corpus.vocabulary)
-    identity = (story.version, frame.language)
+    identity, compared = (story.version, frame.language), references_of(run)
     perplexity = packed(
         run,
-        lambda: perplexity_figure(story.epochs, V, config.epochs, _, reads_ahead=config.reads_ahead),
-        lambda: _describe_perplexity(frame, story, V, config),
+        lambda: perplexity_figure(
+            story.epochs, V, config.epochs, _, reads_ahead=config.reads_ahead, references=compared
+        ),
+        lambda: _describe_perplexity(frame, story, V, config, compared),
         *identity,
+        compared is None,
         name="perplexity",
         title=_("Perplexity of the masked characters") if config.task == "restore" else _("Perplexity"),
     )
@@ -275,7 +284,9 @@ def curves(frame: Frame, run: Run, story: Story, phase: str) -> bytes:
     return together(perplexity, gradient_norm, version=story.version, source=source, every=every)
 
 
-def _describe_perplexity(frame: Frame, story: Story, vocab_size: int, config: TrainConfig) -> str:
+def _describe_perplexity(
+    frame: Frame, story: Story, vocab_size: int, config: TrainConfig, references: References | None
+) -> str:
     _ = frame.translate
     if not story.epochs:
         return _("Perplexity against epoch; no epoch has ended yet.")
@@ -285,6 +296,13 @@ def _describe_perplexity(frame: Frame, story: Story, vocab_size: int, config: Tr
         "Perplexity against epoch. At epoch {epoch:,}: training {training}, held-out {held_out}, "
         "uniform guess {uniform:,}."
     ).format(epoch=last.epoch, training=quantity(last.perplexity), held_out=held_out, uniform=vocab_size)
+    best = best_held_out(story.epochs)
+    if best:
+        value = quantity(best.held_out_perplexity or math.nan)
+        said += " " + _("Best held-out: {value} in epoch {epoch:,}.").format(value=value, epoch=best.epoch)
+    if references:
+        counted = ", ".join(f"{name} {quantity(value)}" for name, value in reference_values(references, _).items())
+        said += " " + _("The same held-out characters under n-gram models: {values}.").format(values=counted)
     return f"{said} {why_not_a_language_model(_)}" if config.reads_ahead else said
 
 
