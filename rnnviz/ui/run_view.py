@@ -33,6 +33,7 @@ from rnnviz.ui.frame import Frame, as_text, engine, show_error, visitor
 from rnnviz.ui.labels import state_names
 from rnnviz.ui.live import MOVING, REFRESH_SECONDS, halted_seconds, live_part, refresh_seconds
 from rnnviz.ui.references import references_of
+from rnnviz.ui.writing import show_writing
 
 _CURVES = "app/newest"  # the address of the newest curves, in rnnviz/server.py
 _CURVES_SECONDS_A_VIEWER = 0.033
@@ -153,7 +154,7 @@ def _writing_view(frame: Frame, run: Run) -> None:
         return
     if run.config.reads_ahead:
         st.caption(why_it_cannot_continue(frame.translate))
-    _show_predictions(frame, story)
+    show_writing(frame, run, story, continues=not run.config.reads_ahead)
 
 
 def show_progress(frame: Frame, run: Run, view: View, story: Story) -> None:
@@ -345,23 +346,6 @@ def _show_gates(frame: Frame, run: Run, version: int, trace: Trace) -> None:
     )
     live_charts(together(gates), key="gates")
     st.latex(latex(in_direction(cell.equations[name], direction)))
-
-
-def _show_predictions(frame: Frame, story: Story) -> None:
-    """What the model wrote, the newest first."""
-    _ = frame.translate
-    if not story.predictions:
-        st.caption(_("The first text appears after some epochs."))
-        return
-    newest = story.predictions[-1].epoch
-    st.caption(_("after epoch {epoch:,}").format(epoch=newest))
-    for prediction in story.predictions:
-        if prediction.epoch == newest:
-            st.code(prediction.text, language=None, wrap_lines=True)
-    earlier = [p for p in reversed(story.predictions) if p.epoch != newest]
-    if earlier:
-        with st.expander(_("Earlier texts")):
-            st.code("\n\n".join(f"{p.epoch:,}: {p.text}" for p in earlier), language=None, wrap_lines=True)
 
 
 def show_downloads(frame: Frame, run: Run) -> None:
