@@ -33,7 +33,7 @@ def perplexity_figure(
     training = _("training, future read") if reads_ahead else _("training")
     held_out_name = _("held-out, future read") if reads_ahead else _("held-out")
     x = np.array([report.epoch for report in epochs], dtype=np.float64)
-    levels = {_("uniform"): float(vocab_size)}
+    levels: dict[str, float] = {_("uniform"): vocab_size}
     lines = [_reference(vocab_size, total_epochs, _("uniform, V = {size:,}").format(size=vocab_size))]
     series = [(training, "training", [r.perplexity for r in epochs])]
     if any(report.held_out_perplexity is not None for report in epochs):
@@ -44,7 +44,7 @@ def perplexity_figure(
         series.append((held_out_name, "held_out", held_out))
     for line in lines:
         line["showlegend"] = False  # each has its label at its end
-    top = max(levels.values())
+    top = float(max(levels.values()))
     for name, colour, values in series:
         y = np.array(values, dtype=np.float64)
         finite = np.isfinite(y)

@@ -32,7 +32,7 @@ def edge_labels(values: Mapping[str, float], limits: tuple[float, float]) -> lis
     places = spread((np.log10([values[name] for name in names]) - low) / (high - low), _GAP)
     return [
         {
-            "text": f"{name} {quantity(values[name])}",
+            "text": f"{name} {_text(values[name])}",
             "x": 1,
             "xref": "paper",
             "xanchor": "left",
@@ -44,6 +44,10 @@ def edge_labels(values: Mapping[str, float], limits: tuple[float, float]) -> lis
         }
         for name, place in zip(names, places, strict=True)
     ]
+
+
+def _text(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else quantity(value)  # V is a count
 
 
 def room(labels: list[Drawn]) -> int:

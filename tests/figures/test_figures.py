@@ -131,7 +131,7 @@ def test_lines_have_labels_at_their_ends_that_do_not_touch(language: str) -> Non
     """Name and value, in the lines' order, in the margin that is kept for them, and not in the legend."""
     figure = perplexity_figure(epochs(), V, EPOCHS, translator(language), references=REFERENCES)
     labels = [note for note in figure.layout.annotations if note.xref == "paper"]
-    names = ["3-gram 18.5", "4-gram 18.8", "2-gram 19.2", "5-gram 21", "unigram 33", "uniform 40"]
+    names = ["3-gram 18.5", "4-gram 18.8", "2-gram 19.2", "5-gram 21.0", "unigram 33.0", "uniform 40"]
     if language == "en":
         assert [label.text for label in labels] == names
     low, high = figure.layout.yaxis.range
