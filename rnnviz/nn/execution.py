@@ -45,7 +45,8 @@ class Execution:
         self._written = run.count_reports()  # reports that are in the file
         self._size = run.reports_size()
         self._checkpoint_at = self._recording_at = time.monotonic()
-        self._best = _best_until(run, trainer.step)
+        best = best_held_out(run.epochs(emitted))
+        self._best = (best,) if best else ()
         self._best_weights: Checkpoint | None = None  # not yet in the folder
 
     @staticmethod
@@ -136,12 +137,6 @@ class Execution:
         """Save this step's weights and recording for later inspection."""
         self.run.save_checkpoint(self.trainer.checkpoint().only_weights(), self.trainer.step)
         self.run.save_recording(self.trace(self.probe), self.trainer.step)
-
-
-def _best_until(run: Run, step: int) -> tuple[EpochReport, ...]:
-    """The best held-out epoch that a run reported up to a step, or nothing."""
-    best = best_held_out(report for report in run.epochs() if report.step <= step)
-    return (best,) if best else ()
 
 
 _live: OrderedDict[str, Execution] = OrderedDict()
