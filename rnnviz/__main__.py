@@ -29,8 +29,8 @@ from rnnviz.cells import Activation, CellName, Reset, cell_of, find_cell
 from rnnviz.config import PRESETS, Device, Implementation, Initialisation, Optimizer, Sampling, Task, TrainConfig
 from rnnviz.errors import HostError, InputError
 from rnnviz.i18n import quantity, why_it_cannot_continue, why_not_a_language_model
-from rnnviz.runs.folder import DISK_FULL, Run, Status
-from rnnviz.runs.reports import EpochReport, FailureReport, PredictionReport, Report
+from rnnviz.runs.folder import BEST, DISK_FULL, LATEST, Run, Status
+from rnnviz.runs.reports import EpochReport, FailureReport, PredictionReport, Report, best_held_out
 from rnnviz.text import corpora
 
 if TYPE_CHECKING:
@@ -108,6 +108,10 @@ def train(
     optimizer: Annotated[Optimizer, typer.Option()] = _DEFAULTS.optimizer,
     learning_rate: Annotated[float, typer.Option()] = _DEFAULTS.learning_rate,
     clip: Annotated[float, typer.Option(help="Threshold theta of the global gradient norm; 0: off.")] = _DEFAULTS.clip,
+    weight_decay: Annotated[
+        float,
+        typer.Option(help="Each step also multiplies the weights by 1 - learning_rate * weight_decay (SGD, AdamW)."),
+    ] = _DEFAULTS.weight_decay,
     seed: Annotated[int, typer.Option()] = _DEFAULTS.seed,
     device: Annotated[Device, typer.Option()] = _DEFAULTS.device,
     prefixes: Annotated[
@@ -268,18 +272,29 @@ def _finish(run: Run, failure: FailureReport | None, epochs: list[EpochReport], 
         last = epochs[-1]
         names = ["perplexity, future read", "held-out, future read"] if ahead else ["perplexity", "held-out"]
         table = Table("epoch", *names, "‖g‖ before", "‖g‖ after", "characters/s")
-        held_out = "–" if last.held_out_perplexity is None else quantity(last.held_out_perplexity)
         numbers = (last.perplexity, last.norm_before, last.norm_after, last.characters_per_second)
         perplexity, before, after, speed = map(quantity, numbers)
-        cells = [f"{last.epoch:,}", perplexity, held_out, before, after, speed]
+        cells = [f"{last.epoch:,}", perplexity, _held_out(last), before, after, speed]
         if last.held_out_accuracy is not None:
             table.add_column("restored")
             cells.append(f"{last.held_out_accuracy:.1%}")
         table.add_row(*cells)
         console.print(table)
+        best = best_held_out(run.epochs())
+        if best and run.has_best:
+            console.print(
+                f"lowest held-out perplexity: {_held_out(best)} in epoch {best.epoch:,}; "
+                "rnnviz generate RUN --checkpoint best writes with its weights",
+                highlight=False,
+                soft_wrap=True,
+            )
         if ahead:
             console.print(why_not_a_language_model(str), why_it_cannot_continue(str), highlight=False)
     console.print(f"run: {run.folder}", markup=False, highlight=False, emoji=False, soft_wrap=True)
+
+
+def _held_out(report: EpochReport) -> str:
+    return "–" if report.held_out_perplexity is None else quantity(report.held_out_perplexity)
 
 
 @contextmanager
@@ -331,22 +346,29 @@ def _progress(console: Console, total: int, *, reads_ahead: bool) -> Iterator[An
         BarColumn(),
         TextColumn("{task.completed:,}/{task.total:,}"),
         TextColumn("perplexity {task.fields[perplexity]}" + (", future read" if reads_ahead else "")),
+        TextColumn("held-out {task.fields[held_out]}"),
         TextColumn("{task.fields[speed]} characters/s"),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console) as progress:
-        task = progress.add_task("", total=total, perplexity="–", speed="–")
+        task = progress.add_task("", total=total, perplexity="–", held_out="–", speed="–")
 
         def advance(report: Report, step: int) -> None:
             progress.update(task, completed=step)
             if isinstance(report, EpochReport):
                 speed = quantity(report.characters_per_second)
-                progress.update(task, perplexity=quantity(report.perplexity), speed=speed)
+                held_out = _held_out(report)
+                progress.update(task, perplexity=quantity(report.perplexity), held_out=held_out, speed=speed)
 
         yield advance
 
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The run's folder.")]
+
+
+class _Checkpoint(Enum):
+    LATEST = LATEST
+    BEST = BEST
 
 
 @app.command()
@@ -357,6 +379,9 @@ def generate(
     temperature: Annotated[float, typer.Option(help="0 always takes the likeliest character.")] = 1.0,
     top_k: Annotated[int | None, typer.Option(help="Choose among the k likeliest only.")] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1)] = 0,
+    checkpoint: Annotated[
+        _Checkpoint, typer.Option(help="The newest weights, or those of the epoch with the lowest held-out perplexity.")
+    ] = _Checkpoint.LATEST,
 ) -> None:
     """Let a trained run write."""
     opened = Run.open(run)
@@ -374,6 +399,7 @@ def generate(
         temperature=temperature,
         top_k=top_k,
         seed=seed,
+        checkpoint=checkpoint.value,
     )
     print(written.text)
 

@@ -37,7 +37,7 @@ from rnnviz.ui.run_view import chosen_run, remember_run
 
 _NUMBERS = (  # the settings in the order of the form
     "hidden_size", "num_layers", "dropout", "forget_bias", "max_chars", "batch_size", "num_steps",
-    "epochs", "learning_rate", "clip", "seed", "predict_every", "predict_length",
+    "epochs", "learning_rate", "clip", "weight_decay", "seed", "predict_every", "predict_length",
 )  # fmt: skip
 
 
@@ -86,7 +86,7 @@ def small_training(
     return run
 
 
-_STEPS = {"dropout": 0.1}
+_STEPS = {"dropout": 0.1, "weight_decay": 0.01}
 _TOGGLES = ("bidirectional", "residual", "keep_line_breaks")
 _ONLY_FOR = {setting: cell.name for cell in all_cells() for setting in cell.settings}
 _CHOICES = ("cell", "implementation", "reset", "activation", "initialisation", "sampling", "optimizer")

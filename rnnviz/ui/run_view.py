@@ -18,18 +18,22 @@ from rnnviz.engine.settings import MIB
 from rnnviz.errors import InputError
 from rnnviz.figures.curves import gradient_norm_figure, perplexity_figure
 from rnnviz.figures.gates import gates_figure
+from rnnviz.figures.references import reference_values
 from rnnviz.i18n import Translate, duration, quantity, why_it_cannot_continue, why_not_a_language_model
 from rnnviz.runs.folder import Run
 from rnnviz.runs.follower import Follower, Story
 from rnnviz.runs.recording import Trace
-from rnnviz.runs.reports import GlobalNorms, Report, to_csv
+from rnnviz.runs.reports import GlobalNorms, Report, best_held_out, to_csv
 from rnnviz.signals import SIGNALS, in_direction, latex
 from rnnviz.text.corpora import DATA
+from rnnviz.text.ngram import References
 from rnnviz.ui.charts import Chart, live_charts, pack, together
 from rnnviz.ui.controls import pick
 from rnnviz.ui.frame import Frame, as_text, engine, show_error, visitor
 from rnnviz.ui.labels import state_names
 from rnnviz.ui.live import MOVING, REFRESH_SECONDS, halted_seconds, live_part, refresh_seconds
+from rnnviz.ui.references import references_of
+from rnnviz.ui.writing import show_writing
 
 _CURVES = "app/newest"  # the address of the newest curves, in rnnviz/server.py
 _CURVES_SECONDS_A_VIEWER = 0.033
@@ -164,7 +168,7 @@ def _writing_view(frame: Frame, run: Run) -> None:
         return
     if run.config.reads_ahead:
         st.caption(why_it_cannot_continue(frame.translate))
-    _show_predictions(frame, story)
+    show_writing(frame, run, story, continues=not run.config.reads_ahead)
 
 
 def show_progress(frame: Frame, run: Run, view: View, story: Story) -> None:
@@ -188,8 +192,11 @@ def show_progress(frame: Frame, run: Run, view: View, story: Story) -> None:
                 )
             )
     if story.epochs:
+        last = story.epochs[-1]
         reached = _("perplexity {value}, future read") if config.reads_ahead else _("perplexity {value}")
-        parts.append(reached.format(value=quantity(story.epochs[-1].perplexity)))
+        parts.append(reached.format(value=quantity(last.perplexity)))
+        if last.held_out_perplexity is not None:
+            parts.append(_("held-out {value}").format(value=quantity(last.held_out_perplexity)))
     st.progress(min(step / follower.total_steps, 1.0), text=" · ".join(parts))
     reason = InputError(status.message, **dict(status.values or {})) if status.message else None
     if reason and status.state == "failed":
@@ -267,12 +274,15 @@ def curves(frame: Frame, run: Run, story: Story, phase: str, *, served: bool = T
     """Perplexity and gradient norm, and if they are `served`, where to fetch newer ones unless the run has ended."""
     _ = frame.translate
     config, follower, V = run.config, follow(run), len(run.corpus.vocabulary)
-    identity = (story.version, frame.language)
+    identity, compared = (story.version, frame.language), references_of(run)
     perplexity = packed(
         run,
-        lambda: perplexity_figure(story.epochs, V, config.epochs, _, reads_ahead=config.reads_ahead),
-        lambda: _describe_perplexity(frame, story, V, config),
+        lambda: perplexity_figure(
+            story.epochs, V, config.epochs, _, reads_ahead=config.reads_ahead, references=compared
+        ),
+        lambda: _describe_perplexity(frame, story, V, config, compared),
         *identity,
+        compared is None,
         name="perplexity",
         title=_("Perplexity of the masked characters") if config.task == "restore" else _("Perplexity"),
     )
@@ -289,7 +299,9 @@ def curves(frame: Frame, run: Run, story: Story, phase: str, *, served: bool = T
     return together(perplexity, gradient_norm, version=story.version, source=source, every=every)
 
 
-def _describe_perplexity(frame: Frame, story: Story, vocab_size: int, config: TrainConfig) -> str:
+def _describe_perplexity(
+    frame: Frame, story: Story, vocab_size: int, config: TrainConfig, references: References | None
+) -> str:
     _ = frame.translate
     if not story.epochs:
         return _("Perplexity against epoch; no epoch has ended yet.")
@@ -299,6 +311,13 @@ def _describe_perplexity(frame: Frame, story: Story, vocab_size: int, config: Tr
         "Perplexity against epoch. At epoch {epoch:,}: training {training}, held-out {held_out}, "
         "uniform guess {uniform:,}."
     ).format(epoch=last.epoch, training=quantity(last.perplexity), held_out=held_out, uniform=vocab_size)
+    best = best_held_out(story.epochs)
+    if best:
+        value = quantity(best.held_out_perplexity or math.nan)
+        said += " " + _("Best held-out: {value} in epoch {epoch:,}.").format(value=value, epoch=best.epoch)
+    if references:
+        counted = ", ".join(f"{name} {quantity(value)}" for name, value in reference_values(references, _).items())
+        said += " " + _("The same held-out characters under n-gram models: {values}.").format(values=counted)
     return f"{said} {why_not_a_language_model(_)}" if config.reads_ahead else said
 
 
@@ -341,23 +360,6 @@ def _show_gates(frame: Frame, run: Run, version: int, trace: Trace) -> None:
     )
     live_charts(together(gates), key="gates")
     st.latex(latex(in_direction(cell.equations[name], direction)))
-
-
-def _show_predictions(frame: Frame, story: Story) -> None:
-    """What the model wrote, the newest first."""
-    _ = frame.translate
-    if not story.predictions:
-        st.caption(_("The first text appears after some epochs."))
-        return
-    newest = story.predictions[-1].epoch
-    st.caption(_("after epoch {epoch:,}").format(epoch=newest))
-    for prediction in story.predictions:
-        if prediction.epoch == newest:
-            st.code(prediction.text, language=None, wrap_lines=True)
-    earlier = [p for p in reversed(story.predictions) if p.epoch != newest]
-    if earlier:
-        with st.expander(_("Earlier texts")):
-            st.code("\n\n".join(f"{p.epoch:,}: {p.text}" for p in earlier), language=None, wrap_lines=True)
 
 
 def show_downloads(frame: Frame, run: Run) -> None:
