@@ -7,7 +7,7 @@ every page, prints its address, answers with a run's newest curves, and closes t
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -28,8 +28,18 @@ from streamlit.web.server.server_util import get_url
 
 from rnnviz.engine.settings import Settings
 from rnnviz.errors import InputError
-from rnnviz.guards import HEADERS, NO_FOREIGN_FRAMES, AnswerHeaders, FewUploads, LeftPages, SameOrigin, UploadedFiles
+from rnnviz.guards import (
+    HEADERS,
+    NO_FOREIGN_FRAMES,
+    AnswerHeaders,
+    FewUploads,
+    LastingFiles,
+    LeftPages,
+    SameOrigin,
+    UploadedFiles,
+)
 from rnnviz.i18n import match_language, translator
+from rnnviz.scripts import head
 
 _PAGES = Path(__file__).resolve().parent.parent / "pages"
 _HISTORY = Path(__file__).resolve().parent / "ui" / "static" / "history.js"
@@ -71,6 +81,7 @@ def middleware(settings: Settings) -> list[Middleware]:
         Middleware(SameOrigin, allowed=tuple(config.get_option("server.corsAllowedOrigins"))),
         Middleware(FewUploads, files=lambda: cast("UploadedFiles", get_instance().uploaded_file_mgr)),
         Middleware(LeftPages),
+        Middleware(LastingFiles),
     ]
     if settings.hosts:
         guards.insert(1, Middleware(TrustedHostMiddleware, allowed_hosts=settings.hosts, www_redirect=False))
@@ -80,7 +91,8 @@ def middleware(settings: Settings) -> list[Middleware]:
 def routes() -> list[Route]:
     """The addresses that this server has in addition to Streamlit's own."""
     base = str(st.get_option("server.baseUrlPath")).strip("/")
-    addresses = {"": _html, "app/newest/{run}": _newest} | {page.stem: _html for page in _PAGES.glob("*.py")}
+    pages = {page.stem: _html(page.stem) for page in _PAGES.glob("*.py")}
+    addresses = {"": _html("home"), "app/newest/{run}": _newest, **pages}
     return [Route(f"/{base}/{path}".replace("//", "/"), answer) for path, answer in addresses.items()]
 
 
@@ -97,15 +109,16 @@ async def lifespan(_: st.App) -> AsyncIterator[None]:
     close_engine()
 
 
-async def _html(_: Request) -> Response:
-    return HTMLResponse(_page(), headers={"Cache-Control": "no-cache"})
+def _html(page: str) -> Callable[[Request], Response]:
+    """The document that Streamlit sends for every page, with our script before its own, and what is loaded early."""
 
+    @cache
+    def document() -> str:
+        html = (Path(st.__file__).parent / "static" / "index.html").read_text(encoding="utf-8")
+        script = f"<script>{_HISTORY.read_text(encoding='utf-8')}</script>"
+        return html.replace("<head>", "<head>" + script, 1).replace("</head>", head(page) + "</head>", 1)
 
-@cache
-def _page() -> str:
-    """The document that Streamlit sends for every page, with our script before its own."""
-    page = (Path(st.__file__).parent / "static" / "index.html").read_text(encoding="utf-8")
-    return page.replace("<head>", f"<head><script>{_HISTORY.read_text(encoding='utf-8')}</script>", 1)
+    return lambda _: HTMLResponse(document(), headers={"Cache-Control": "no-cache"})
 
 
 def _reachable_at() -> list[str]:

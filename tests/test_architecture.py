@@ -30,7 +30,7 @@ ROOMS = {
     "ui": {"text", "runs", "analysis", "figures", "engine"},
     "chapters": {"text", "runs", "analysis", "figures", "engine", "ui"},
 }
-WORDS = {"errors", "signals", "cells", "config", "i18n"}
+WORDS = {"errors", "signals", "cells", "config", "i18n", "scripts"}
 TORCH_DOORS = {"rnnviz/__init__.py", "rnnviz/__main__.py"}  # a notebook's process and the command's may import torch
 DOORS = TORCH_DOORS | {"rnnviz/server.py", "rnnviz/guards.py", "rnnviz/load_test.py", "rnnviz/reproduce.py"}
 # Which files may import a library: those at or below one of these paths.

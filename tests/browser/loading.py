@@ -21,7 +21,7 @@ from typing import Any
 
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
-from tests.browser.helpers import ARGUMENTS, Server
+from tests.browser.helpers import ARGUMENTS, Server, stop_if_going
 from tests.browser.setup import find_browser
 
 PAGES = ("home", "train", "gru")
@@ -51,9 +51,15 @@ WATCH = """{
 # From the press of Train to the first point of the new run's curves, and to its first heatmap.
 PRESS = """() => new Promise((resolve) => {
   const times = {}, began = performance.now();
-  const kinds = { point: (trace) => trace.hoverinfo !== "skip" && trace.x?.length, gates: ({ type }) => type === "heatmap" };
-  const shown = (kind) => [...document.querySelectorAll(".live-chart")].some((plot) =>
-    plot._fullLayout?.uirevision === new URLSearchParams(location.search).get("run") && plot._fullData.some(kinds[kind]));
+  const kinds = {
+    point: (trace) => trace.hoverinfo !== "skip" && trace.x?.length,
+    gates: (trace) => trace.type === "heatmap",
+  };
+  const shown = (kind) => {
+    const run = new URLSearchParams(location.search).get("run");
+    const plots = [...document.querySelectorAll(".live-chart")].filter((plot) => plot._fullLayout?.uirevision === run);
+    return plots.some((plot) => plot._fullData.some(kinds[kind]));
+  };
   const look = () => {
     for (const kind in kinds) if (!(kind in times) && shown(kind)) times[kind] = performance.now() - began;
     if (Object.keys(times).length === 2 || performance.now() - began > 30000) resolve(times);
@@ -72,7 +78,10 @@ FRAMES = """(milliseconds) => new Promise((resolve) => {
     frames.push(now - last);
     last = now;
     if (now - began < milliseconds) requestAnimationFrame(tick);
-    else setTimeout(() => resolve({ rate: (frames.length * 1000) / (now - began), frame: Math.max(...frames), task: Math.max(...tasks) }));
+    else setTimeout(() => {
+      const rate = (frames.length * 1000) / (now - began);
+      resolve({ rate, frame: Math.max(...frames), task: Math.max(...tasks) });
+    });
   };
   requestAnimationFrame(tick);
 })"""
@@ -122,17 +131,30 @@ class Loaded:
 Figures = dict[str, list[float]]
 
 
-def visit(context: BrowserContext, url: str, name: str, speed: float | None) -> tuple[float, float, Loaded]:
-    """Open a page: milliseconds to its first picture, the layout's shift, and what was loaded."""
+@dataclass
+class Visit:
+    """Milliseconds to the first picture, the main thread's processor time for it, how far the layout shifted."""
+
+    pictured: float
+    processor: float
+    shift: float
+    loaded: Loaded
+
+
+def visit(context: BrowserContext, url: str, name: str, speed: float | None) -> Visit:
+    """Open a page, and wait until it is at rest."""
     page, loaded = context.new_page(), Loaded()
+    client = context.new_cdp_session(page)
+    client.send("Performance.enable", {"timeDomain": "threadTicks"})
     page.add_init_script(WATCH)
     loaded.watch(context, page, speed)
     page.goto(f"{url}/{'' if name == 'home' else name}?lang=en")
     page.wait_for_function("window.loading?.pictured", timeout=120_000)
+    spent = {metric["name"]: metric["value"] for metric in client.send("Performance.getMetrics")["metrics"]}
     page.wait_for_timeout(1500)
     seen = page.evaluate("window.loading")
     page.close()
-    return seen["pictured"], seen["shift"], loaded
+    return Visit(seen["pictured"], 1000 * spent["TaskDuration"], seen["shift"], loaded)
 
 
 def measure_loading(browser: Browser, url: str, name: str, figures: Figures) -> None:
@@ -140,10 +162,12 @@ def measure_loading(browser: Browser, url: str, name: str, figures: Figures) -> 
     for network, speed in NETWORKS.items():
         context = browser.new_context(viewport={"width": 1280, "height": 800})
         for cache in ("empty", "filled"):
-            milliseconds, shift, loaded = visit(context, url, name, speed)
-            figures[f"{name}: first picture, cache {cache}{network}, ms"].append(milliseconds)
+            seen = visit(context, url, name, speed)
+            figures[f"{name}: first picture, cache {cache}{network}, ms"].append(seen.pictured)
             if not network:
-                figures[f"{name}: layout shift, cache {cache}"].append(shift)
+                loaded = seen.loaded
+                figures[f"{name}: main thread's processor, cache {cache}, ms"].append(seen.processor)
+                figures[f"{name}: layout shift, cache {cache}"].append(seen.shift)
                 for part in (*PARTS, DATA):
                     what = f"{name}: {part}, cache {cache}"
                     figures[f"{what}, kB transferred"].append(loaded.transferred[part] / 1000)
@@ -166,8 +190,10 @@ def measure_training(browser: Browser, url: str, figures: Figures) -> None:
     figures["train: frames per second"].append(smooth["rate"])
     figures["train: longest frame, ms"].append(smooth["frame"])
     figures["train: longest task above 50 ms, ms"].append(smooth["task"])
-    page.get_by_role("button", name="Stop", exact=True).click()
-    page.get_by_role("button", name="Resume", exact=True).wait_for(timeout=60_000)
+    stop_if_going(page)
+    page.wait_for_function(
+        "![...document.querySelectorAll('button')].some((b) => b.textContent.endsWith('Stop'))", timeout=60_000
+    )
     context.close()
 
 
