@@ -42,7 +42,10 @@ from rnnviz.i18n import match_language, translator
 from rnnviz.scripts import head
 
 _PAGES = Path(__file__).resolve().parent.parent / "pages"
-_HISTORY = Path(__file__).resolve().parent / "ui" / "static" / "history.js"
+_OURS = Path(__file__).resolve().parent / "ui" / "static"
+_STREAMLITS = Path(st.__file__).parent / "static"
+# Parts of Streamlit that the first picture of every page waits for; its own document names only what all apps use.
+_EARLY = ("BidiComponent", "serialization", "recordbatch", "_arrayReduce")
 _LONGEST_VERSION = 15  # digits
 
 
@@ -110,13 +113,16 @@ async def lifespan(_: st.App) -> AsyncIterator[None]:
 
 
 def _html(page: str) -> Callable[[Request], Response]:
-    """The document that Streamlit sends for every page, with our script before its own, and what is loaded early."""
+    """The document that Streamlit sends for every page, with our script and style, and what is loaded early."""
 
     @cache
     def document() -> str:
-        html = (Path(st.__file__).parent / "static" / "index.html").read_text(encoding="utf-8")
-        script = f"<script>{_HISTORY.read_text(encoding='utf-8')}</script>"
-        return html.replace("<head>", "<head>" + script, 1).replace("</head>", head(page) + "</head>", 1)
+        html = (_STREAMLITS / "index.html").read_text(encoding="utf-8")
+        script, style = ((_OURS / name).read_text(encoding="utf-8") for name in ("history.js", "page.css"))
+        early = [path for name in _EARLY for path in _STREAMLITS.glob(f"static/js/{name}.*.js")]
+        links = [f'<link rel="modulepreload" href="./{path.relative_to(_STREAMLITS).as_posix()}">' for path in early]
+        own = "".join([*links, head(page), f"<style>{style}</style>"])
+        return html.replace("<head>", f"<head><script>{script}</script>", 1).replace("</head>", own + "</head>", 1)
 
     return lambda _: HTMLResponse(document(), headers={"Cache-Control": "no-cache"})
 

@@ -16,6 +16,7 @@ import pytest
 from starlette.applications import Starlette
 from starlette.types import Message
 
+from rnnviz import server
 from rnnviz.server import routes
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -92,6 +93,8 @@ def test_scripts_are_loaded_beside_streamlits_own(path: str, charts: bool) -> No
     assert len([name for name in named if name[0] == "preload"]) == charts
     assert len(named) > 5
     assert all((ROOT / address.removeprefix("app/")).is_file() for _, address in named)
+    for part in server._EARLY:
+        assert page.count(f"/{part}.") == 1, "Streamlit calls this part otherwise"
 
 
 def test_slow_curves_do_not_delay_other_visitors(monkeypatch: pytest.MonkeyPatch) -> None:
