@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PO := rnnviz/locale/zh/LC_MESSAGES/rnnviz.po
 KEYWORDS := -k InputError -k HostError -k _fail:2 -k Signal:2 -k Preset:2 -k NamedCorpus:2 -k PageInfo:2 -k Status:2 -k translate
 
-.PHONY: run class test install check messages example chapters gallery latency lock clean
+.PHONY: run class test install check messages example chapters gallery latency loading lock clean
 
 # For this machine alone.
 run: install
@@ -126,6 +126,11 @@ gallery: $(VENV)/.installed-dev
 latency: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.browser.setup
 	$(BIN)/python -m tests.browser.latency
+
+# Measure how soon pages show their first picture, what they load for it, and how smoothly a run is shown.
+loading: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.browser.setup
+	$(BIN)/python -m tests.browser.loading
 
 clean:
 	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -20,9 +20,8 @@ import streamlit as st
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, PlainTextResponse, Response
-from starlette.routing import BaseRoute, Mount, Route
-from starlette.staticfiles import StaticFiles
+from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, Response
+from starlette.routing import Route
 from streamlit import config
 from streamlit.cli_util import open_browser
 from streamlit.runtime import get_instance
@@ -32,11 +31,23 @@ from streamlit.web.server.server_util import get_url
 
 from rnnviz.engine.settings import APP, Settings
 from rnnviz.errors import InputError
-from rnnviz.guards import HEADERS, NO_FOREIGN_FRAMES, AnswerHeaders, FewUploads, LeftPages, SameOrigin, UploadedFiles
+from rnnviz.guards import (
+    HEADERS,
+    NO_FOREIGN_FRAMES,
+    AnswerHeaders,
+    FewUploads,
+    LastingFiles,
+    LeftPages,
+    SameOrigin,
+    UploadedFiles,
+)
 from rnnviz.i18n import match_language, translator
-from rnnviz.runs.folder import home
+from rnnviz.scripts import ADDRESS, files, head
 
-_HISTORY = Path(__file__).resolve().parent / "ui" / "static" / "history.js"
+_OURS = Path(__file__).resolve().parent / "ui" / "static"
+_STREAMLITS = Path(st.__file__).parent / "static"
+# Parts of Streamlit that the first picture of every page waits for; its own document names only what all apps use.
+_EARLY = ("BidiComponent", "serialization", "recordbatch", "_arrayReduce")
 _LONGEST_VERSION = 15  # digits
 _opens_browser = False
 
@@ -89,24 +100,20 @@ def middleware(settings: Settings) -> list[Middleware]:
         Middleware(SameOrigin, allowed=tuple(config.get_option("server.corsAllowedOrigins"))),
         Middleware(FewUploads, files=lambda: cast("UploadedFiles", get_instance().uploaded_file_mgr)),
         Middleware(LeftPages),
+        Middleware(LastingFiles),
     ]
     if settings.hosts:
         guards.insert(1, Middleware(TrustedHostMiddleware, allowed_hosts=settings.hosts, www_redirect=False))
     return guards
 
 
-def routes() -> list[BaseRoute]:
+def routes() -> list[Route]:
     """The addresses that this server has in addition to Streamlit's own."""
     base = str(st.get_option("server.baseUrlPath")).strip("/")
     base = f"/{base}" if base else ""
-    addresses = {"": _html, "app/newest/{run}": _newest} | {page.stem: _html for page in APP.glob("pages/*.py")}
-    pages = [Route(f"{base}/{path}", answer) for path, answer in addresses.items()]
-    return [*pages, Mount(f"{base}/app/static", StaticFiles(directory=_scripts(), check_dir=False))]
-
-
-def _scripts() -> Path:
-    """The folder into which `rnnviz/ui/charts.py` writes the scripts of charts; an installed app may be read-only."""
-    return home() / "static"
+    pages = {page.stem: _html(page.stem) for page in APP.glob("pages/*.py")}
+    addresses = {"": _html("home"), "app/newest/{run}": _newest, f"{ADDRESS}/{{name:path}}": _script, **pages}
+    return [Route(f"{base}/{path}", answer) for path, answer in addresses.items()]
 
 
 @asynccontextmanager
@@ -115,7 +122,6 @@ async def lifespan(_: st.App) -> AsyncIterator[None]:
     # Until `app.py` has run once, Streamlit would take `pages/` for its older kind of navigation, and so answer the
     # first visitor's `/train` without `app.py`.
     PagesManager.uses_pages_directory = False
-    _scripts().mkdir(parents=True, exist_ok=True)
     addresses = [get_url(host) for host in _reachable_at()]
     print("rnnviz is at", *addresses, flush=True)
     if _opens_browser:
@@ -126,15 +132,19 @@ async def lifespan(_: st.App) -> AsyncIterator[None]:
     close_engine()
 
 
-async def _html(_: Request) -> Response:
-    return HTMLResponse(_page(), headers={"Cache-Control": "no-cache"})
+def _html(page: str) -> Callable[[Request], Response]:
+    """The document that Streamlit sends for every page, with our script and style, and what is loaded early."""
 
+    @cache
+    def document() -> str:
+        html = (_STREAMLITS / "index.html").read_text(encoding="utf-8")
+        script, style = ((_OURS / name).read_text(encoding="utf-8") for name in ("history.js", "page.css"))
+        early = [path for name in _EARLY for path in _STREAMLITS.glob(f"static/js/{name}.*.js")]
+        links = [f'<link rel="modulepreload" href="./{path.relative_to(_STREAMLITS).as_posix()}">' for path in early]
+        own = "".join([*links, head(page), f"<style>{style}</style>"])
+        return html.replace("<head>", f"<head><script>{script}</script>", 1).replace("</head>", own + "</head>", 1)
 
-@cache
-def _page() -> str:
-    """The document that Streamlit sends for every page, with our script before its own."""
-    page = (Path(st.__file__).parent / "static" / "index.html").read_text(encoding="utf-8")
-    return page.replace("<head>", f"<head><script>{_HISTORY.read_text(encoding='utf-8')}</script>", 1)
+    return lambda _: HTMLResponse(document(), headers={"Cache-Control": "no-cache"})
 
 
 def _reachable_at() -> list[str]:
@@ -145,6 +155,12 @@ def _reachable_at() -> list[str]:
     interfaces = psutil.net_if_addrs().values()
     addresses = [entry.address for entries in interfaces for entry in entries if entry.family == AF_INET]
     return ["localhost", *(address for address in addresses if not address.startswith("127."))]
+
+
+def _script(request: Request) -> Response:
+    """One of the files that browsers keep for ever; the middleware compresses it."""
+    path = files().get(request.path_params["name"])
+    return PlainTextResponse("there is no such file", 404) if path is None else FileResponse(path)
 
 
 def _newest(request: Request) -> Response:

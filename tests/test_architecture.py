@@ -30,7 +30,7 @@ ROOMS = {
     "ui": {"text", "runs", "analysis", "figures", "engine"},
     "chapters": {"text", "runs", "analysis", "figures", "engine", "ui"},
 }
-WORDS = {"errors", "signals", "cells", "config", "i18n"}
+WORDS = {"errors", "signals", "cells", "config", "i18n", "scripts"}
 # A notebook's process and the command's may import torch.
 TORCH_DOORS = {"rnnviz/__init__.py", "rnnviz/__main__.py", "rnnviz/modules.py", "rnnviz/notebook.py"}
 DOORS = TORCH_DOORS | {"rnnviz/server.py", "rnnviz/guards.py", "rnnviz/load_test.py", "rnnviz/reproduce.py"}

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
 import threading
 import time
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -18,6 +20,8 @@ import pytest
 from starlette.applications import Starlette
 from starlette.types import Message
 
+from rnnviz import server
+from rnnviz.scripts import files
 from rnnviz.server import routes
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -29,19 +33,25 @@ settings = check_settings()
 options = ("server.maxUploadSize", "server.maxWidgetStateSize", "client.showErrorDetails")
 print(json.dumps([*map(st.get_option, options), [guard.cls.__name__ for guard in middleware(settings)]]))
 """
+GUARDS = ["SameOrigin", "FewUploads", "LeftPages", "LastingFiles"]
 
 
 @pytest.mark.parametrize(
     ("environment", "applied"),
     [
-        ({}, [20, 25, "full", ["AnswerHeaders", "SameOrigin", "FewUploads", "LeftPages"]]),
+        ({}, [20, 25, "full", ["AnswerHeaders", *GUARDS]]),
         (
             {"RNNVIZ_HOSTED": "1", "RNNVIZ_HOSTS": "class.test"},
-            [2, 7, "none", ["AnswerHeaders", "TrustedHostMiddleware", "SameOrigin", "FewUploads", "LeftPages"]],
+            [
+                2,
+                7,
+                "none",
+                ["AnswerHeaders", "TrustedHostMiddleware", "SameOrigin", "FewUploads", "LeftPages", "LastingFiles"],
+            ],
         ),
         (
             {"RNNVIZ_MAX_UPLOAD_MIB": "5", "RNNVIZ_HOSTED": "1"},
-            [5, 10, "none", ["AnswerHeaders", "SameOrigin", "FewUploads", "LeftPages"]],
+            [5, 10, "none", ["AnswerHeaders", *GUARDS]],
         ),
     ],
 )
@@ -79,10 +89,8 @@ def test_the_cloud_starts_a_hosted_server_that_its_host_can_reach(tmp_path: Path
             app.terminate()
 
 
-def test_slow_curves_do_not_delay_other_visitors(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first reading of a long run's reports takes seconds, while the server's loop goes on."""
-    loop_went_on = threading.Event()
-    monkeypatch.setattr("rnnviz.ui.run_view.newest_curves", lambda *_: b"{}" if loop_went_on.wait(20) else b"")
+def answer(path: str, meanwhile: Callable[[], None] = lambda: None) -> bytes:
+    """The body that our routes answer with, when something has happened after they were asked."""
     sent: list[Message] = []
 
     async def receive() -> Message:
@@ -92,12 +100,38 @@ def test_slow_curves_do_not_delay_other_visitors(monkeypatch: pytest.MonkeyPatch
         sent.append(message)
 
     async def main() -> None:
-        path = "/app/newest/0123456789abcdef0123"
         scope = {"type": "http", "method": "GET", "path": path, "query_string": b"", "headers": []}
         asked = asyncio.create_task(Starlette(routes=routes())(scope, receive, send))
         await asyncio.sleep(0.1)
-        loop_went_on.set()
+        meanwhile()
         await asked
 
     asyncio.run(main())
-    assert sent[1]["body"] == b"{}"
+    return bytes(sent[1]["body"])
+
+
+@pytest.mark.parametrize(("path", "charts"), [("/", False), ("/gru", False), ("/train", True)])
+def test_scripts_are_loaded_beside_streamlits_own(path: str, charts: bool) -> None:
+    """The page's head names our modules, and plotly.js where a chart is the first picture; all of them are there."""
+    page = answer(path).decode()
+    named = re.findall(r'<link rel="(\w+)"[^>]* href="\./(app/static/[^"]+)"', page)
+    assert [name for name in named if "plotly" in name[1]] == [name for name in named if name[0] == "preload"]
+    assert len([name for name in named if name[0] == "preload"]) == charts
+    assert len(named) > 5
+    assert {address.removeprefix("app/static/") for _, address in named} <= set(files())
+    for part in server._EARLY:
+        assert page.count(f"/{part}.") == 1, "Streamlit calls this part otherwise"
+
+
+def test_scripts_are_handed_out_from_where_they_are_installed() -> None:
+    """Nothing is copied, because an installed app may be read-only; other names are not found."""
+    for name, path in files().items():
+        assert path.read_bytes().startswith(answer(f"/app/static/{name}"))  # at least its first part
+    assert answer("/app/static/../server.py") == answer("/app/static/none.js") == b"there is no such file"
+
+
+def test_slow_curves_do_not_delay_other_visitors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first reading of a long run's reports takes seconds, while the server's loop goes on."""
+    loop_went_on = threading.Event()
+    monkeypatch.setattr("rnnviz.ui.run_view.newest_curves", lambda *_: b"{}" if loop_went_on.wait(20) else b"")
+    assert answer("/app/newest/0123456789abcdef0123", meanwhile=loop_went_on.set) == b"{}"

@@ -8,7 +8,6 @@ for all viewers, so a viewer costs the page's process no more than sending them.
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -16,26 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import plotly
 import plotly.graph_objects as go
 import streamlit as st
 from numpy.typing import NDArray
-from plotly.offline import get_plotlyjs
 
 from rnnviz.figures.kit import Figure
-from rnnviz.runs.folder import home, write_atomically
+from rnnviz.scripts import served
 
 _STATIC = Path(__file__).resolve().parent / "static"
-_PLOTLY = f"plotly-{plotly.__version__}.min.js"
-_MODULES = (
-    "live_charts.js",
-    "chart_slider.js",
-    "chart_tools.js",
-    "chart_window.js",
-    "chart_files.js",
-    "page.js",
-    "visits.js",
-)
 
 
 @dataclass(frozen=True)
@@ -81,37 +68,24 @@ class Slider:
 
 @st.cache_resource
 def _component() -> Any:
-    """Register the component once per server, and copy its scripts to where the server finds static files."""
-    _serve(_PLOTLY, get_plotlyjs())
-    sources = {name: (_STATIC / name).read_text(encoding="utf-8") for name in _MODULES}
-    version = hashlib.sha256("".join(sources.values()).encode()).hexdigest()[
-        :12
-    ]  # so that no browser uses an old version from its cache
-    for name, source in sources.items():
-        _serve(f"charts-{version}/{name}", source)
-    address = f"app/static/charts-{version}/{_MODULES[0]}"
+    """Register the component once per server."""
+    scripts = served()
     return st.components.v2.component(
         "rnnviz_live_charts",
-        html=f'<div class="live-charts" data-plotly="app/static/{_PLOTLY}" data-module="{address}"></div>',
+        html=f'<div class="live-charts" data-plotly="{scripts.plotly}" data-module="{scripts.modules[0]}"></div>',
         css=(_STATIC / "live_charts.css").read_text(encoding="utf-8"),
         js=(_STATIC / "live_charts_loader.js").read_text(encoding="utf-8"),
         isolate_styles=False,
     )
 
 
-def _serve(name: str, text: str) -> None:
-    path = home() / "static" / name  # rnnviz/server.py hands it out
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, text.encode())
-
-
-def preload(language: str, words: Mapping[str, str]) -> None:
+def preload(language: str, words: Mapping[str, str], *, charts: bool) -> None:
     """Send the page's language and the labels of the charts' controls to the browser, before the first chart.
 
-    The browser then loads plotly.js while the rest of the page is still being made.
+    If the page begins with `charts`, the browser loads plotly.js while the rest of the page is still being made.
     """
-    live_charts(json.dumps({"language": language, "words": words, "charts": []}).encode(), key="plotly")
+    message = {"language": language, "words": words, "expected": charts, "charts": []}
+    live_charts(json.dumps(message).encode(), key="plotly")
 
 
 def pack(*frames: Chart) -> bytes:

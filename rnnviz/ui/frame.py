@@ -22,6 +22,7 @@ from rnnviz.engine.settings import APP, Settings
 from rnnviz.errors import InputError
 from rnnviz.i18n import LANGUAGES, Translate, explain, lesson_part, match_language, translator
 from rnnviz.runs.folder import home
+from rnnviz.scripts import PAGES_WITHOUT_CHARTS
 from rnnviz.ui.charts import preload
 from rnnviz.ui.labels import chart_words, setting_labels
 
@@ -166,7 +167,7 @@ def navigation() -> Any:
     st.set_page_config(f"{page.title} · rnnviz")
     st.html(_STYLE)
     with st.sidebar:
-        preload(language, chart_words(translate))
+        preload(language, chart_words(translate), charts=page.url_path not in ("", *PAGES_WITHOUT_CHARTS))
     return page
 
 

@@ -38,6 +38,7 @@ from rnnviz.ui.writing import show_writing
 _CURVES = "app/newest"  # the address of the newest curves, in rnnviz/server.py
 _CURVES_SECONDS_A_VIEWER = 0.033
 _UNSERVED = "curves-unserved"  # in a session whose browser gets no answer from that address
+_FIRST_POINT_SECONDS = 0.1
 _PACKED_BYTES, _RECORDED_BYTES = 32 * MIB, 64 * MIB  # the memory for the charts and recordings of all runs
 
 
@@ -122,9 +123,9 @@ def show_run(frame: Frame, run: Run) -> None:
     st.fragment(_writing_view, run_every=2 * every if every else None)(frame, run)
 
 
-def curves_seconds() -> float:
-    """How often the curves of a live page are fetched."""
-    return max(REFRESH_SECONDS, _CURVES_SECONDS_A_VIEWER * engine().viewers)
+def curves_seconds(version: int = 1) -> float:
+    """Seconds between two looks for curves newer than this version; version 0 has no point yet, so they are short."""
+    return max(REFRESH_SECONDS if version else _FIRST_POINT_SECONDS, _CURVES_SECONDS_A_VIEWER * engine().viewers)
 
 
 def phase_of(run: Run) -> str:
@@ -261,7 +262,7 @@ def newest_curves(frame: Frame, run_id: str, version: int, phase: str) -> bytes 
     """
     run = _found(run_id)
     now = phase_of(run)
-    story = follow(run).story(max_age=0.8 * curves_seconds() if now == MOVING else 0.0)
+    story = follow(run).story(max_age=0.8 * curves_seconds(version) if now == MOVING else 0.0)
     return curves(frame, run, story, now) if (story.version, now) != (version, phase) else None
 
 
@@ -294,7 +295,7 @@ def curves(frame: Frame, run: Run, story: Story, phase: str, *, served: bool = T
         name="gradient_norm",
         title=_("Gradient norm"),
     )
-    every = (curves_seconds() if phase == MOVING else halted_seconds(phase)) if served else None
+    every = (curves_seconds(story.version) if phase == MOVING else halted_seconds(phase)) if served else None
     source = f"{_CURVES}/{run.id}?lang={frame.language}&phase={phase}" if every else ""
     return together(perplexity, gradient_norm, version=story.version, source=source, every=every)
 

@@ -344,6 +344,23 @@ def test_curves_are_fetched_while_a_run_moves(engine: IdleEngine, tmp_path: Path
         newest_curves(frame, "../etc", 0, "moving")
 
 
+def test_the_first_point_is_looked_for_often(engine: IdleEngine, tmp_path: Path) -> None:
+    """A run without a report is asked for five times as often as one with curves, and its first report is found."""
+    run_id = secrets.token_hex(10)
+    shutil.copytree(DATA / "example-zh", tmp_path / "runs" / run_id)
+    reports = tmp_path / "runs" / run_id / "reports.jsonl"
+    written = reports.read_text(encoding="utf-8")
+    reports.write_text("", encoding="utf-8")
+    engine.states[run_id] = Status("running")
+    frame = ui.Frame("train", "en", translator("en"))
+    waiting = json.loads(newest_curves(frame, run_id, 0, "") or b"")
+    assert (waiting["version"], waiting["every"]) == (0, REFRESH_SECONDS / 5)
+    assert newest_curves(frame, run_id, 0, "moving") is None
+    reports.write_text(written, encoding="utf-8")
+    until(lambda: newest_curves(frame, run_id, 0, "moving") is not None, 10)
+    assert json.loads(newest_curves(frame, run_id, 0, "moving") or b"")["every"] == REFRESH_SECONDS
+
+
 def test_charts_follow_what_a_run_has_done(engine: IdleEngine, tmp_path: Path) -> None:
     """New reports appear in the curves and a new recording in the heatmap, although charts are cached."""
     run_id = secrets.token_hex(10)  # a page keeps what it found by id, also for the next test

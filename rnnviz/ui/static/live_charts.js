@@ -335,13 +335,13 @@ function follow(place) {
 export function show({ data, parentElement, setStateValue, setTriggerValue }) {
   const element = parentElement.querySelector(".live-charts");
   const address = element.dataset.plotly;
-  loadPlotly(address).catch(() => {}); // a chart that needs it will report the error
   const place = places.get(parentElement) ?? { parent: parentElement, element, address, charts: new Map() };
   places.set(parentElement, place);
   place.turn = () => setTriggerValue("turned", true);
   place.unserved = () => setTriggerValue("unserved", true);
   place.moved = (value) => setStateValue("moved", value); // sent along with every later request
   const message = JSON.parse(new TextDecoder().decode(data));
+  if (message.expected) loadPlotly(address).catch(() => {}); // a chart that needs it will report the error
   if (message.words) {
     setLanguage(message.language);
     speak(message.words);
