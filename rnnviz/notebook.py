@@ -87,9 +87,9 @@ def train_live(
 
 
 def _advance(trainer: Trainer) -> list[Report]:
-    """Train until the pictures are due again."""
+    """Train until the pictures are due again, for one piece at least."""
     due = time.monotonic() + REFRESH_SECONDS
-    reports: list[Report] = []
+    reports = [*trainer.piece()]
     while not trainer.finished and time.monotonic() < due:
         reports += trainer.piece()
     return reports

@@ -95,7 +95,7 @@ def test_without_anywidget_the_error_says_what_to_install(monkeypatch: pytest.Mo
     def missing(_: Any) -> None:
         raise ImportError("no anywidget")
 
-    monkeypatch.setattr(notebook.go, "FigureWidget", missing)
+    monkeypatch.setattr("plotly.graph_objects.FigureWidget", missing)
     with pytest.raises(InputError, match="pip install anywidget"):
         rnnviz.show(Run.open(DATA / "example-en"))
 

@@ -60,8 +60,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     run(source, *pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", "dist", ".")
     (wheel,) = (source / "dist").glob("*.whl")
     run(fresh, sys.executable, "-m", "venv", "--without-pip", ".")
-    pip = (*pip, "--python", str(python_of(fresh)))
-    run(source, *pip, "install", "--no-deps", "--no-index", str(wheel))
+    run(source, *pip, "--python", python_of(fresh), "install", "--no-deps", "--no-index", wheel)
     site = site_of(fresh)
     # What this environment has, without its own link to the repository, which is a file of the same kind.
     (site / "others.pth").write_text(sysconfig.get_path("purelib"), encoding="utf-8")
