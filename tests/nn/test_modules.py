@@ -393,7 +393,7 @@ def test_z_keeps_as_in_torch() -> None:
     """With a large bias of torch's update gate Z is 1, and the state does not change."""
     module = nn.GRU(D, UNITS).double()
     with torch.no_grad():
-        module.bias_ih_l0[UNITS : 2 * UNITS] = 50
+        dict(module.named_parameters())["bias_ih_l0"][UNITS : 2 * UNITS] = 50
     h = torch.randn(1, B, UNITS, dtype=torch.float64)
     (trace,) = rnnviz.trace_module(module, torch.randn(T, B, D, dtype=torch.float64), h).values()
     np.testing.assert_allclose(trace.signal("Z"), 1)
