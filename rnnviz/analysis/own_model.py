@@ -158,7 +158,7 @@ def _input_and_output(
         and (others[e].shape == (len(others[o]), d) if e else len(others[o]) == d)
         and set(others) - {e, o} <= {_bias_of(o)}
     ]
-    if not fitting or (len(fitting) > 1 and not np.array_equal(*(others[name] for name in matrices))):
+    if not fitting or (len(fitting) > 1 and not np.array_equal(others[matrices[0]], others[matrices[1]])):
         raise _unexpected(state)
     e, o = fitting[0]
     W, b = others[o], others.get(_bias_of(o), np.zeros(len(others[o]), others[o].dtype))

@@ -60,12 +60,16 @@ class _Call:
 
 def replay(model: nn.Module, *inputs: Any, **kwargs: Any) -> dict[str, ModuleSignals]:
     """Call `model(*inputs, **kwargs)` once, and return the signals of all its recurrent modules; see `trace_module`."""
-    modules = {n or type(m).__name__: m for n, m in model.named_modules() if isinstance(m, Layers | Cells)}
+    modules: dict[str, Layers | Cells] = {
+        name or type(module).__name__: module
+        for name, module in model.named_modules()
+        if isinstance(module, Layers | Cells)
+    }
     if not modules:
         raise InputError("{model} has no recurrent module; known are {names}", model=type(model).__name__, names=_NAMES)
     calls: dict[str, list[tuple[_Call, ModuleSignals]]] = {name: [] for name in modules}
 
-    def catch(name: str, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+    def catch(name: str, module: Layers | Cells, args: Any, kwargs: Any, output: Any) -> None:
         calls[name].append(_replay(name, module, args, kwargs, output))
 
     with ExitStack() as hooks:
@@ -125,7 +129,7 @@ def _replay(name: str, module: Layers | Cells, args: Any, kwargs: Any, output: A
     signals: dict[str, Tensor] = {}
     weights: dict[str, Tensor] = {}
     initial: dict[str, Tensor] = {}
-    directions = ("forward", "backward")[: 1 + getattr(module, "bidirectional", False)]
+    directions = ("forward", "backward")[: 2 if getattr(module, "bidirectional", False) else 1]
     for i in range(layers):
         hidden = []
         for direction in directions:

@@ -136,7 +136,7 @@ def test_a_cell_of_any_model_plays_on_its_vectors(still: Page, tmp_path: Path, d
         torch.nn.LSTM(3, 4, 2, bidirectional=True), torch.randn(5, 1, 3), tuple(torch.randn(2, 4, 1, 4))
     ).values()
     still.goto(trace.html(tmp_path / "cell.html", labels=words, layer=2, direction=direction).as_uri())
-    expect(still.locator(".cv-chip").first).to_be_visible()
+    expect(still.locator(".cv-chip").first).to_be_visible(timeout=60_000)
     still.evaluate(f"{VIEW}.go(0)")
     unit = int(still.evaluate(f"{VIEW}.unit"))
     for t in range(5) if direction == "forward" else reversed(range(5)):

@@ -114,7 +114,8 @@ class CellDrawing {
   buildStrip() {
     const { top } = STRIP;
     this.inWords = this.packed.text.some((label) => [...label].length > 2);
-    const cell = (this.spacing = this.inWords ? STRIP.word : STRIP.character);
+    const cell = this.inWords ? STRIP.word : STRIP.character;
+    this.spacing = cell;
     this.visibleCount = this.width / cell;
     const clip = svg("clipPath", { id: "cv-strip-clip" });
     clip.append(svg("rect", { x: 0, y: 0, width: this.width, height: STRIP.height + 2 }));
