@@ -239,6 +239,7 @@ def test_a_run_of_the_visitors_own_is_studied_and_read(engine: IdleEngine, monke
     address = {"run": run.id, "model": "own"}
     packed = cell_of(open_app("deep", layer="2", **address))
     assert (len(packed["stack"]["rows"]), packed["stack"]["residual"]) == (2, True)
+    assert packed["kept"]["steps"] == run.checkpoint_steps()[:-1]
     titles = charts(open_app("deep", tab="training", **address))["training"]["layout"]["annotations"]
     assert [title["text"] for title in titles] == ["<b>layer 1</b>", "<b>layer 2</b>"]
     reach = charts(open_app("deep", tab="reach", **address))["reach"]
