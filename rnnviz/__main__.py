@@ -29,7 +29,7 @@ from rnnviz.cells import Activation, CellName, Reset, cell_of, find_cell
 from rnnviz.config import PRESETS, Device, Implementation, Initialisation, Optimizer, Sampling, Task, TrainConfig
 from rnnviz.errors import HostError, InputError
 from rnnviz.i18n import quantity, why_it_cannot_continue, why_not_a_language_model
-from rnnviz.runs.folder import BEST, DISK_FULL, LATEST, Run, Status
+from rnnviz.runs.folder import DISK_FULL, CheckpointName, Run, Status
 from rnnviz.runs.reports import EpochReport, FailureReport, PredictionReport, Report, best_held_out
 from rnnviz.text import corpora
 
@@ -366,11 +366,6 @@ def _progress(console: Console, total: int, *, reads_ahead: bool) -> Iterator[An
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The run's folder.")]
 
 
-class _Checkpoint(Enum):
-    LATEST = LATEST
-    BEST = BEST
-
-
 @app.command()
 def generate(
     run: RunFolder,
@@ -380,8 +375,8 @@ def generate(
     top_k: Annotated[int | None, typer.Option(help="Choose among the k likeliest only.")] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1)] = 0,
     checkpoint: Annotated[
-        _Checkpoint, typer.Option(help="The newest weights, or those of the epoch with the lowest held-out perplexity.")
-    ] = _Checkpoint.LATEST,
+        CheckpointName, typer.Option(help="The newest, or the best: of the epoch with the lowest held-out perplexity.")
+    ] = "latest",
 ) -> None:
     """Let a trained run write."""
     opened = Run.open(run)
@@ -399,7 +394,7 @@ def generate(
         temperature=temperature,
         top_k=top_k,
         seed=seed,
-        checkpoint=checkpoint.value,
+        checkpoint=checkpoint,
     )
     print(written.text)
 

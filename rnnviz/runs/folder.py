@@ -53,8 +53,9 @@ from rnnviz.text.corpora import Corpus
 from rnnviz.text.sampling import check_length
 
 State = Literal["queued", "running", "paused", "finished", "stopped", "failed"]
-LATEST = "latest"
-BEST = "best"
+CheckpointName = Literal["latest", "best"]
+LATEST: CheckpointName = "latest"
+BEST: CheckpointName = "best"
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 _PREVIOUS = "previous"
 _FORMAT = 2
