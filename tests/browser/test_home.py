@@ -14,6 +14,12 @@ from rnnviz.ui.frame import PAGES, heading
 from tests.browser.helpers import SMALL, Server, arrived, frames_sent, go, progress, train, visit, wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
+NOTE_SHIFTS = """
+  window.shifted = 0;
+  new PerformanceObserver((list) => {
+    for (const entry of list.getEntries()) if (!entry.hadRecentInput) window.shifted += entry.value;
+  }).observe({ type: "layout-shift", buffered: true });
+"""
 VIEW = "document.querySelector('.cell-view').cellView"
 
 
@@ -44,8 +50,18 @@ def test_a_cell_plays_before_anything_is_pressed(browser: Browser, server: Serve
 
 
 def test_the_first_screen_is_the_cell(still: Page, server: Server) -> None:
-    """At 1280 by 800 the cell, its controls and the link to Train are visible; with reduced motion it does not play."""
+    """At 1280 by 800 the cell, its controls and the link to Train are visible; with reduced motion it does not play.
+
+    Hardly anything moves while the page loads, and plotly.js is not loaded, since no chart is shown.
+    """
+    still.add_init_script(NOTE_SHIFTS)
+    asked: list[str] = []
+    still.on("request", lambda request: asked.append(request.url))
     open_home(still, server)
+    arrived(still, "Home")
+    assert still.evaluate("window.shifted") < 0.1
+    assert [address for address in asked if "live_charts" in address]
+    assert not [address for address in asked if "plotly" in address]
     assert not still.evaluate(f"{VIEW}.playing")
     for part in (still.locator(".cv-stage"), still.locator(".cv-controls"), still.locator(".st-key-start a")):
         box = part.bounding_box()
