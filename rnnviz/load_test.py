@@ -4,7 +4,7 @@
 
 starts its own app on the loopback address, in its own home folder. First one run trains
 alone, then all of them with nobody watching, then with every viewer, then again with nobody. Each
-viewer refreshes as a browser does and occasionally chooses another signal. The test ends by itself.
+viewer refreshes as a browser does and occasionally sorts the units anew. The test ends by itself.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _ALONE_SECONDS, _UNWATCHED_SECONDS = 8.0, 8.0
 _THINKING = (2.0, 4.0)  # seconds between two choices of a visitor
 _PATIENCE = 60.0
 _EPOCHS = 100_000  # more than a test lasts
-_SIGNALS = {"Rₜ reset gate": "reset gate", "Zₜ update gate": "update gate", "Hₜ hidden state": "hidden state"}
+_ORDERS = ("by similarity", "by mean", "by index")  # of the units, which the server sorts
 
 
 class Session:
@@ -350,15 +350,13 @@ async def _characters(runs: Sequence[Follower], seconds: float) -> list[int]:
 
 
 async def _visit(session: Session, generator: random.Random, latencies: list[float]) -> None:
-    """Choose another signal now and then, and measure how long its picture takes to appear."""
+    """Choose another order of the units now and then, and measure how long its picture takes to appear."""
     while True:
         await asyncio.sleep(generator.uniform(*_THINKING))
-        label, words = generator.choice(
-            [item for item in _SIGNALS.items() if item[1] not in session.described["gates"]]
-        )
+        order = generator.choice([order for order in _ORDERS if order not in session.described["gates"]])
         began = time.perf_counter()
-        await session.choose("signal", label)
-        await session._until(lambda words=words: words in session.described["gates"])
+        await session.choose("units", order)
+        await session._until(lambda order=order: order in session.described["gates"])
         latencies.append(time.perf_counter() - began)
 
 

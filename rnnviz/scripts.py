@@ -14,6 +14,7 @@ _OURS = Path(__file__).resolve().parent / "ui" / "static"
 _MODULES = (
     "live_charts.js",  # it imports the others
     "chart_slider.js",
+    "chart_multiples.js",
     "chart_tools.js",
     "chart_window.js",
     "chart_files.js",

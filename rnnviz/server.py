@@ -166,6 +166,8 @@ def _script(request: Request) -> Response:
 def _newest(request: Request) -> Response:
     """Curves newer than `?version=` and `?phase=`, in `?lang=`; 204 if there are none, 404 if there is no run.
 
+    With `?with=` another run's are drawn over them.
+
     It is not a coroutine, so that it runs in a thread and the server goes on while reports are read.
     """
     from rnnviz.ui.frame import Frame  # Streamlit's caches can only be made once its server is there
@@ -177,7 +179,8 @@ def _newest(request: Request) -> Response:
     language = match_language(request.query_params.get("lang"))
     frame = Frame("train", language, translator(language))
     try:
-        charts = newest_curves(frame, request.path_params["run"], int(version), request.query_params.get("phase", ""))
+        phase, other = (request.query_params.get(name, "") for name in ("phase", "with"))
+        charts = newest_curves(frame, request.path_params["run"], int(version), phase, other)
     except InputError as error:
         return PlainTextResponse(frame.explain(error), 404)
     if charts is None:

@@ -46,9 +46,9 @@ def test_a_session_sees_what_a_browser_would(app: App, tmp_path: Path) -> None:
     async def visit() -> None:
         session = Session(app.port)
         await session.open("train", run=copies(tmp_path, 1)[0])
-        assert "update gate" in session.described["gates"]
-        await session.choose("signal", "Rₜ reset gate")
-        await session._until(lambda: "reset gate" in session.described["gates"])
+        assert "by similarity" in session.described["gates"]
+        await session.choose("units", "by mean")
+        await session._until(lambda: "by mean" in session.described["gates"])
         await session.close()
 
     asyncio.run(visit())

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnviz.figures.kit import COLOURS, LEGEND, Figure, decimate, log_ticks
+from rnnviz.figures.kit import COLOURS, LEGEND, RUN_COLOURS, Figure, decimate, log_ticks
 from rnnviz.figures.references import best_mark, edge_labels, reference_values, room
 from rnnviz.i18n import Translate
 from rnnviz.runs.reports import EpochReport, GlobalNorms, best_held_out
@@ -75,6 +75,50 @@ def gradient_norm_figure(
     return {"data": lines, "layout": _layout(_("epoch"), _("gradient norm ‖g‖"), total_epochs, limits)}
 
 
+def two_runs_figure(
+    curves: Mapping[str, Sequence[tuple[NDArray[Any], NDArray[Any], str]]],
+    ends: Mapping[str, str],
+    title: str,
+    total_epochs: int,
+    translate: Translate = str,
+) -> Figure:
+    """The curves of two runs over each other, one colour a run, each with its name at the end of its first curve.
+
+    `curves` maps the name of a run to its curves: epochs, values and what they are; the first is a thick line, those
+    after it are thin. `ends` says of a run how it ended, where that is worth saying.
+    """
+    _ = translate
+    lines: list[dict[str, Any]] = []
+    notes: list[dict[str, Any]] = []
+    shown: list[NDArray[Any]] = []
+    for (name, series), colour in zip(curves.items(), RUN_COLOURS, strict=False):
+        for k, (at, values, what) in enumerate(series):
+            finite = np.isfinite(values) & (values > 0)
+            x, y = decimate(at[finite], values[finite])
+            lines.append(_line(x, y, f"{name}, {what}", colour, _("epoch %{x:,.2f}: %{y:.3~g}"), 1.1 if k else 2.6))
+            shown.append(y)
+            if not k and len(x):
+                notes.append(_note(x[-1], y[-1], ": ".join(filter(None, (name, ends.get(name)))), colour, len(notes)))
+    every = np.concatenate([*shown, [1.0]])
+    limits = (float(every.min()) / 1.3, min(float(every.max()), 1e307) * 1.6)
+    layout = _layout(_("epoch"), title, total_epochs, limits) | {"showlegend": False, "annotations": notes}
+    return {"data": lines, "layout": layout}
+
+
+def _note(x: float, y: float, text: str, colour: str, index: int) -> dict[str, Any]:
+    """A run's name at the end of its curve, above it for the first run and below it for the second."""
+    return {
+        "x": float(x),
+        "y": float(np.log10(y)),  # as Plotly wants it on a log axis
+        "text": text,
+        "font": {"color": colour, "size": 13},
+        "showarrow": False,
+        "xanchor": "right" if x > 0 else "left",
+        "yanchor": "top" if index else "bottom",
+        "yshift": -6 if index else 6,
+    }
+
+
 def compared_figure(
     curves: Mapping[str, tuple[NDArray[Any], NDArray[Any], str, float]],
     right: int,
@@ -129,7 +173,12 @@ def _layout(x: str, y: str, right: float, limits: tuple[float, float]) -> dict[s
         "hovermode": "closest",
         "showlegend": True,
         "legend": LEGEND,
-        "xaxis": {"title": {"text": x}, "range": [0, right * 1.01], "tickformat": ",~r", "zeroline": False},
+        "xaxis": {
+            "title": {"text": x, "standoff": 4},
+            "range": [0, right * 1.01],
+            "tickformat": ",~r",
+            "zeroline": False,
+        },
         "yaxis": {
             "title": {"text": y},
             "type": "log",

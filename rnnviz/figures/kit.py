@@ -25,6 +25,7 @@ COLOURS = {
     "after": "#1B8A6B",
     "reference": "#808890",
 }
+RUN_COLOURS = ("#3274B5", "#C8553D")  # of two runs over each other
 MAX_POINTS = 400
 MONOSPACE = "'Noto Sans Mono CJK SC', 'Sarasa Mono SC', ui-monospace, Menlo, Consolas, monospace"
 SEQUENTIAL, DIVERGING = get_colorscale("Cividis"), get_colorscale("RdBu_r")

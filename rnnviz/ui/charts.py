@@ -53,7 +53,8 @@ class Slider:
     is an index. The visitor reads `names`. With `steps`, the names of two buttons that lead to the
     value before and the one after it, arrow keys do so too. Where all that depends on the slider follows it
     `in_browser`, the script hears of a move only when the slider is at rest. With `play`, the names of a
-    button that starts and halts it, the slider moves by itself to its end.
+    button that starts and halts it, the slider moves by itself to its end. Where the frames of a heatmap are
+    `multiples`, each is drawn small, and a click on one chooses it.
     """
 
     key: str
@@ -64,6 +65,7 @@ class Slider:
     steps: tuple[str, str] | None = None
     in_browser: bool = False
     play: tuple[str, str] | None = None
+    multiples: bool = False
 
 
 @st.cache_resource
@@ -89,8 +91,8 @@ def preload(language: str, words: Mapping[str, str], *, charts: bool) -> None:
 
 
 def pack(*frames: Chart) -> bytes:
-    """A chart as JSON. Of several frames, between which a slider chooses, the first is sent whole and the others
-    as differences from it.
+    """A chart as JSON. Of several frames, among which sliders choose, the first is sent whole and the others
+    as differences from it. The frames of several sliders stand in row-major order: the last slider's change fastest.
 
     Numbers are not rounded, because hovering shows them.
     """
@@ -158,7 +160,7 @@ def _parts(figure: go.Figure) -> tuple[list[dict[str, Any]], dict[str, Any]]:
 
 def together(
     *packed: bytes,
-    slider: Slider | None = None,
+    sliders: Sequence[Slider] = (),
     shown: bool = True,
     version: int = 0,
     source: str = "",
@@ -166,15 +168,15 @@ def together(
 ) -> bytes:
     """Put charts that `pack` made together, as the browser reads them.
 
-    A `slider` above them chooses a frame of all charts that have several, without the server; if it is not
-    `shown`, they follow one elsewhere on the page.
+    The `sliders` above them choose a frame of all charts that have several, without the server; if they are not
+    `shown`, the charts follow some elsewhere on the page.
 
     With a `source` the browser updates them by itself: every so many seconds it asks that address, relative
     to the page's, for charts newer than this `version`. The answer has the same form, or is
     204 if there are none. It stops when an answer has no `source`.
     """
-    control = {**asdict(slider), "shown": shown} if slider else None
-    head = json.dumps({"version": version, "source": source, "every": every, "slider": control})
+    controls = [{**asdict(slider), "shown": shown} for slider in sliders]
+    head = json.dumps({"version": version, "source": source, "every": every, "sliders": controls})
     return head[:-1].encode() + b', "charts": [' + b",".join(packed) + b"]}"
 
 
@@ -182,12 +184,13 @@ def _nothing() -> None:
     """Calling it is enough: Streamlit runs the script again."""
 
 
-def live_charts(charts: bytes, *, key: str, on_unserved: Callable[[], None] = _nothing) -> str | None:
+def live_charts(charts: bytes, *, key: str, on_unserved: Callable[[], None] = _nothing) -> Mapping[str, str]:
     """Show charts put `together`, side by side if there is room, or update those with this key.
 
-    If an answer has another source, or none, the script or its fragment runs again; so it does when the
-    slider has been moved, to the value that is returned. If something between here and the browser does not pass
-    the source's address on, the browser asks no more, and `on_unserved` is called before the script runs again.
+    If an answer has another source, or none, the script or its fragment runs again; so it does when a
+    slider has been moved. Returns the values of all that have been, by their keys. If something between here and
+    the browser does not pass the source's address on, the browser asks no more, and `on_unserved` is called before
+    the script runs again.
     """
     shown = _component()(
         data=charts,
@@ -197,8 +200,8 @@ def live_charts(charts: bytes, *, key: str, on_unserved: Callable[[], None] = _n
         on_moved_change=_nothing,
         on_unserved_change=on_unserved,
     )
-    moved: str | None = shown.moved
-    return moved
+    moved: Mapping[str, str] | None = shown.moved
+    return moved or {}
 
 
 def _numbers(values: NDArray[Any]) -> Any:

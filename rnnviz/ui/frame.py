@@ -239,9 +239,9 @@ def _is_present(viewer: str) -> bool:
     return not runtime.exists() or runtime.get_instance().is_active_session(viewer)
 
 
-def show_error(frame: Frame, error: InputError) -> None:
+def show_error(frame: Frame, error: InputError, place: Any = st) -> None:
     """An error message in the reader's language."""
-    st.error(as_text(frame.explain(error)), icon=":material/error:")
+    place.error(as_text(frame.explain(error)), icon=":material/error:")
 
 
 def as_text(text: str) -> str:

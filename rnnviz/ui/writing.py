@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 from threading import Lock
 
 import numpy as np
@@ -17,7 +18,8 @@ from rnnviz.runs.recording import Generation
 from rnnviz.text.corpora import default_prefixes
 from rnnviz.text.ngram import REFERENCE_ORDERS, NgramModel, fit_ngrams
 from rnnviz.text.quotation import SHORTEST, Quoted, quoted_from
-from rnnviz.ui.controls import pick
+from rnnviz.ui.charts import Slider
+from rnnviz.ui.controls import by_step, pick
 from rnnviz.ui.frame import Frame, as_text, engine, show_error, visitor
 from rnnviz.ui.painted_text import painted_text
 
@@ -26,8 +28,13 @@ _AROUND = 12  # characters on either side of a quotation's place in the training
 _AS_IT_TRAINS, _NGRAMS = "run", "ngrams"
 
 
-def show_writing(frame: Frame, run: Run, story: Story, *, continues: bool) -> None:
-    """What the run wrote as it trained or, if it `continues` texts, what it and n-gram models draw now."""
+def show_writing(
+    frame: Frame, run: Run, story: Story, checkpoints: tuple[Slider, Sequence[int]] | None, *, continues: bool
+) -> None:
+    """What the run wrote as it trained or, if it `continues` texts, what it and n-gram models draw now.
+
+    Where there is a slider over the steps of `checkpoints`, it also chooses what the run had written by then.
+    """
     _ = frame.translate
     authors = {_AS_IT_TRAINS: _("the run as it trains")}
     if continues and story.epochs:
@@ -38,7 +45,12 @@ def show_writing(frame: Frame, run: Run, story: Story, *, continues: bool) -> No
     if len(authors) > 1:
         author = pick(st, _("Written by"), tuple(authors), "author", authors.__getitem__)
     if author == _AS_IT_TRAINS:
-        _show_predictions(frame, run, story)
+        if checkpoints is None:
+            show_predictions(frame, run, story)
+        else:
+            slider, steps = checkpoints
+            by_step(slider).markdown("\n\n".join(_written_by(frame, run, story, step) for step in steps))
+            _explain(frame)
         return
     try:
         texts = _ngram_texts(run) if author == _NGRAMS else {"": _drawn(run, author, story.epochs[-1].epoch)}
@@ -51,7 +63,30 @@ def show_writing(frame: Frame, run: Run, story: Story, *, continues: bool) -> No
     _explain(frame)
 
 
-def _show_predictions(frame: Frame, run: Run, story: Story) -> None:
+def _written_by(frame: Frame, run: Run, story: Story, step: int) -> str:
+    """A paragraph of Markdown with what the run had written last by a step, its quotations marked."""
+    _ = frame.translate
+    written = [p for p in story.predictions if p.step <= step]
+    if not written:
+        return _("The first text appears after some epochs.")
+    lines = [_("after epoch {epoch:,}").format(epoch=written[-1].epoch)]
+    for prediction in written:
+        if prediction.epoch == written[-1].epoch:
+            quoted = _quoted(run, prediction.text)
+            lines += [_with_marks(quoted), as_text(summary(quoted, _))]
+    return "  \n".join(lines)
+
+
+def _with_marks(quoted: Quoted) -> str:
+    """A text on one line of Markdown, on a colour where it is quoted."""
+    parts = []
+    for marked, characters in groupby(zip(quoted.text, quoted.marked, strict=True), key=lambda pair: bool(pair[1])):
+        part = as_text("".join(character for character, _ in characters).replace("\n", "↵"))
+        parts.append(f":orange-background[{part}]" if marked else part)
+    return "".join(parts)
+
+
+def show_predictions(frame: Frame, run: Run, story: Story) -> None:
     """What the model wrote as it trained, the newest first."""
     _ = frame.translate
     if not story.predictions:
@@ -75,7 +110,7 @@ def _show_text(frame: Frame, run: Run, text: str, key: str, author: str = "") ->
     label = author + summary(quoted, _)
     painted_text(
         text,
-        key=f"written-{key}",
+        key=f"written-{run.id}-{key}",
         label=label,
         marks=quoted.marked.tolist(),
         titles=places(quoted, run.corpus.training, _),

@@ -308,14 +308,13 @@ def test_pasted_text_and_settings_survive_a_reload_another_page_and_language(pag
     expect(page.get_by_role("textbox", name="Your text")).to_have_value(re.compile("^the cat sat"))
     page.get_by_role("radio", name="中文").or_(page.get_by_role("button", name="中文")).click()
     expect(page.get_by_role("textbox", name="你的文本")).to_have_value(re.compile("^the cat sat"))
-    page.get_by_text("全部设置").click()
     expect(page.get_by_role("spinbutton", name="隐藏单元数")).to_have_value("12")
 
 
 def test_choosing_a_preset_sets_every_setting(page: Page, server: Server) -> None:
     """A preset replaces all settings by its own, and the address names it."""
     open_page(page, f"{server.url}/train?hidden_size=12")
-    page.get_by_text("All settings").click()
+    page.get_by_text("Change", exact=True).click()
     expect(page.get_by_role("spinbutton", name="Hidden units")).to_have_value("12")
     page.get_by_role("combobox", name="Model and settings").click()
     page.get_by_role("option", name="LSTM from scratch, SGD").click()

@@ -151,7 +151,7 @@ def test_the_form_says_how_much_of_a_long_text_is_used(engine: IdleEngine, monke
     monkeypatch.setattr("rnnviz.ui.forms.pasted_text", lambda frame: text)
     said = "4,400 of your text’s 150,000 characters are used; "
     for page, query, reason in (
-        ("train", {}, "the setting “All settings → Training characters” decides how many."),
+        ("train", {}, "the setting “Training characters” decides how many."),
         ("rnn", {"view": "train"}, "this small training takes no more."),
     ):
         assert said + reason in [caption.value for caption in open_app(page, corpus="paste", **query).caption]

@@ -60,7 +60,7 @@ def terms(app: AppTest) -> dict[str, Any]:
     """What the browser shows of the equation at the step of the address, or at the one the page opens on."""
     found = [element.proto for element in app.main.get("bidi_component")]
     (data,) = [json.loads(proto.bytes) for proto in found if proto.component_name == "rnnviz_linked_equation"]
-    (slider,) = [group["slider"] for group in groups(app) if group["slider"] and group["slider"]["shown"]]
+    (slider,) = [it for group in groups(app) for it in group["sliders"] if it["shown"]]
     asked = app.query_params.get(data["slider"])
     at = slider["values"].index(asked) if asked in slider["values"] else slider["default"]
     assert len(data["descriptions"]) == len(data["equation"]["steps"]) == len(slider["values"])

@@ -6,6 +6,7 @@
 // Streamlit's theme, read at every drawing. Users' text reaches Plotly only as axis labels, one
 // character each.
 
+import { Multiples } from "./chart_multiples.js";
 import { Slider, frameOf } from "./chart_slider.js";
 import { Tools, speak } from "./chart_tools.js";
 import { setLanguage } from "./page.js";
@@ -272,34 +273,51 @@ function remove(chart) {
   chart.root.remove();
 }
 
-function display(place, { charts, slider, version, source, every }) {
+function display(place, { charts, sliders = [], version, source, every }) {
   if (source && source === place.source && version === place.version) return; // this chart arrived both ways
-  slide(place, slider);
+  slide(place, sliders);
   for (const [name, chart] of place.charts) {
     if (charts.some((packed) => packed.name === name)) continue;
     remove(chart);
     place.charts.delete(name);
   }
   Object.assign(place, { packed: charts, version, source, every });
-  choose(place, place.slider?.at);
+  choose(place);
 }
 
-function slide(place, slider) {
-  if (!slider) {
-    place.slider?.remove();
-    place.slider = null;
-    return;
+// A slider keeps its place in the page as long as there is one with its key.
+function slide(place, sliders) {
+  for (const [key, slider] of place.sliders) {
+    if (sliders.some((it) => it.key === key)) continue;
+    slider.remove();
+    place.sliders.delete(key);
   }
-  place.slider ??= new Slider(place.element, (at) => choose(place, at), (value) => place.moved(value));
-  place.slider.show(slider);
+  for (const given of sliders) {
+    const { key } = given;
+    if (!place.sliders.has(key)) {
+      const slider = new Slider(place.element, () => choose(place), (value) => place.moved(key, value));
+      place.sliders.set(key, slider);
+    }
+    place.sliders.get(key).show(given);
+  }
+  place.order = sliders.map(({ key }) => place.sliders.get(key));
 }
 
-// Show this frame of every chart that has frames, and the other charts as they are.
-function choose(place, at) {
+// Show the frame at which the sliders stand of every chart that has frames, and the other charts as they are.
+function choose(place) {
+  const at = place.order.reduce((index, slider) => index * slider.values.length + slider.at, 0);
   for (const packed of place.packed) {
     const { name } = packed;
     if (!place.charts.has(name)) place.charts.set(name, create(place.element, place.address, name));
     update(place.charts.get(name), frameOf(packed, at));
+  }
+  const last = place.order.at(-1);
+  if (last?.multiples) {
+    place.multiples ??= new Multiples(place.element);
+    place.multiples.show(last, place.packed[0], at - last.at);
+  } else {
+    place.multiples?.remove();
+    place.multiples = null;
   }
 }
 
@@ -332,14 +350,21 @@ function follow(place) {
   }, place.every * 1000 * (0.85 + 0.3 * Math.random()));
 }
 
+function newPlace(parent, element, address) {
+  return { parent, element, address, charts: new Map(), sliders: new Map(), order: [], multiples: null, told: {} };
+}
+
 export function show({ data, parentElement, setStateValue, setTriggerValue }) {
   const element = parentElement.querySelector(".live-charts");
   const address = element.dataset.plotly;
-  const place = places.get(parentElement) ?? { parent: parentElement, element, address, charts: new Map() };
+  const place = places.get(parentElement) ?? newPlace(parentElement, element, address);
   places.set(parentElement, place);
   place.turn = () => setTriggerValue("turned", true);
   place.unserved = () => setTriggerValue("unserved", true);
-  place.moved = (value) => setStateValue("moved", value); // sent along with every later request
+  place.moved = (key, value) => {
+    place.told = { ...place.told, [key]: value };
+    setStateValue("moved", place.told); // sent along with every later request
+  };
   const message = JSON.parse(new TextDecoder().decode(data));
   if (message.expected) loadPlotly(address).catch(() => {}); // a chart that needs it will report the error
   if (message.words) {
@@ -351,7 +376,8 @@ export function show({ data, parentElement, setStateValue, setTriggerValue }) {
   return () => {
     clearTimeout(place.timer);
     place.charts.forEach(remove);
-    place.slider?.remove();
+    for (const slider of place.sliders.values()) slider.remove();
+    place.multiples?.remove();
     places.delete(parentElement);
   };
 }

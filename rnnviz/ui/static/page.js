@@ -31,6 +31,21 @@ new MutationObserver(() => {
   waiting = true;
 }).observe(document.body, { childList: true, subtree: true });
 
+// A form that opens over the page closes when something else on the page is pressed, and by Escape.
+const closeForm = (inside) => {
+  const form = document.querySelector(".st-key-training-bar details[open]");
+  if (form && !inside(form)) /** @type {HTMLElement} */ (form.querySelector("summary")).click();
+};
+
+document.addEventListener("pointerdown", ({ target }) => {
+  const place = /** @type {Element} */ (target);
+  if (place.closest("[data-testid=stMain]")) closeForm((form) => form.contains(place));
+});
+
+document.addEventListener("keydown", ({ key }) => {
+  if (key === "Escape") closeForm(() => document.querySelector("[role=listbox]"));
+});
+
 export function setLanguage(language) {
   document.documentElement.lang = language;
 }
