@@ -102,7 +102,7 @@ def pack_sequence(
     """
     check_size(cell, values["H"].shape[1], len(labels))
     words = cell_words(cell, translate)
-    words["meanings"]["X"] = translate("input")
+    words["meanings"]["X"] = translate("input vector")
     words["said"] = translate("Step {t} of {length} reads {character}. Unit {unit}: {values}.")
     packed = _pack(cell, visible(labels), values, words, translate) | {
         "output": None,

@@ -49,8 +49,12 @@ class ModuleTrace(ModuleSignals):
         where = f", layer {layer}, {direction}" if several else ""
         title = f"{self.name}: {SIGNALS[known].symbol}, {SIGNALS[known].label}{where}"
         told = range(0, length, -(-length // _MOST_LABELS))
-        axis = {"title": {"text": "step"}, "tickvals": list(told), "ticktext": [names[t] for t in told]}
-        axis |= {"tickangle": -90 if max(map(len, names)) > 2 else 0}
+        axis = {
+            "title": {"text": "step"},
+            "tickvals": list(told),
+            "ticktext": [names[t] for t in told],
+            "tickangle": -90 if max(map(len, names)) > 2 else 0,
+        }
         return figure.update_layout(title=title, margin={"t": 48, "b": 90}, xaxis=axis, template="plotly_white")
 
     def html(

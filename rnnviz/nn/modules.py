@@ -6,6 +6,7 @@ on the CPU, over the modules' own weights, and must come to the same outputs and
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,9 +19,11 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from rnnviz.analysis.module_signals import ModuleSignals
+from rnnviz.analysis.own_model import find_language_model
 from rnnviz.cells import Cell, Signals, State, Weights, find_cell, unpack_trained
 from rnnviz.errors import InputError
 from rnnviz.nn.layers import last_state, scan
+from rnnviz.nn.model import LanguageModel
 
 Module = nn.Module
 Layers = nn.RNN | nn.GRU | nn.LSTM
@@ -57,12 +60,16 @@ class _Call:
 
 def replay(model: nn.Module, *inputs: Any, **kwargs: Any) -> dict[str, ModuleSignals]:
     """Call `model(*inputs, **kwargs)` once, and return the signals of all its recurrent modules; see `trace_module`."""
-    modules = {n or type(m).__name__: m for n, m in model.named_modules() if isinstance(m, Layers | Cells)}
+    modules: dict[str, Layers | Cells] = {
+        name or type(module).__name__: module
+        for name, module in model.named_modules()
+        if isinstance(module, Layers | Cells)
+    }
     if not modules:
         raise InputError("{model} has no recurrent module; known are {names}", model=type(model).__name__, names=_NAMES)
     calls: dict[str, list[tuple[_Call, ModuleSignals]]] = {name: [] for name in modules}
 
-    def catch(name: str, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+    def catch(name: str, module: Layers | Cells, args: Any, kwargs: Any, output: Any) -> None:
         calls[name].append(_replay(name, module, args, kwargs, output))
 
     with ExitStack() as hooks:
@@ -111,7 +118,7 @@ def _replay(name: str, module: Layers | Cells, args: Any, kwargs: Any, output: A
     Raises InputError where they do not lead to the module's own output and state.
     """
     layers = getattr(module, "num_layers", 1)
-    if module.training and getattr(module, "dropout", 0) and layers > 1:
+    if isinstance(module, Layers) and module.training and module.dropout and layers > 1:
         raise InputError(
             "{name} is in training mode and drops out what its layers hand on, at random inside torch, so it cannot "
             "be replayed; call model.eval() first",
@@ -122,7 +129,7 @@ def _replay(name: str, module: Layers | Cells, args: Any, kwargs: Any, output: A
     signals: dict[str, Tensor] = {}
     weights: dict[str, Tensor] = {}
     initial: dict[str, Tensor] = {}
-    directions = ("forward", "backward")[: 1 + getattr(module, "bidirectional", False)]
+    directions = ("forward", "backward")[: 2 if getattr(module, "bidirectional", False) else 1]
     for i in range(layers):
         hidden = []
         for direction in directions:
@@ -261,3 +268,22 @@ def _difference(ours: Tensor, own: Tensor) -> float:
     """The largest difference, relative to the largest of `own` where that is above 1. NaN differs from NaN by 0."""
     ours, own = ours.nan_to_num(), own.nan_to_num()
     return float((ours - own).abs().max() / own.abs().max().clamp(min=1))
+
+
+def from_torch(module_or_state_dict: Module | Mapping[str, Tensor]) -> LanguageModel:
+    """A character model of torch as one of ours: an embedding or none, an nn.RNN, nn.GRU or nn.LSTM, a linear layer.
+
+    The parts are found by their shapes. The vocabulary stays in the order of the model's ids, while ours sort theirs. A
+    module is only looked at, not called: what its forward does besides cannot be seen. Of an nn.RNN in a state dict,
+    which does not tell, the activation is taken to be tanh. Raises InputError with what was expected and what is there.
+    """
+    module = module_or_state_dict if isinstance(module_or_state_dict, nn.Module) else None
+    state = module.state_dict() if module else dict(module_or_state_dict)  # type: ignore[arg-type]
+    own = [m for m in module.modules() if isinstance(m, nn.RNN)] if module else []
+    arrays = {name: _double(value).numpy() for name, value in state.items()}
+    config, weights = find_language_model(arrays, "relu" if own and own[0].nonlinearity == "relu" else "tanh")
+    model = LanguageModel(config, len(weights["b_q"]))
+    if all(value.dtype == torch.float64 for value in state.values()):
+        model = model.double()
+    model.load_weights({name: torch.from_numpy(value) for name, value in weights.items()})
+    return model

@@ -17,6 +17,7 @@ from rnnviz.runs.folder import Run
 from rnnviz.ui.forms import small_training
 from rnnviz.ui.frame import Frame, engine
 from rnnviz.ui.live import MOVING, live_part
+from rnnviz.ui.own_model import bring_model
 from rnnviz.ui.reading import choose_model, choose_text, reading_of, turn_to_new
 from rnnviz.ui.run_view import follow, phase_of, ships, show_progress
 
@@ -151,8 +152,12 @@ def show_cell(frame: Frame, cell: CellName, shipped: Mapping[str, str]) -> None:
                 back=None if phase == MOVING else run,
             )
 
-    label = frame.translate("Hidden units")
-    with_model(frame, cell, shipped, lambda: small_training(frame, label, variants(frame, cell)), show)
+    def choose() -> Run | None:
+        own = small_training(frame, frame.translate("Hidden units"), variants(frame, cell))
+        bring_model(frame, cell)
+        return own
+
+    with_model(frame, cell, shipped, choose, show)
 
 
 def with_model(
@@ -179,7 +184,7 @@ def with_model(
             st.caption(frame.translate("The gates appear with the first recording."))
             return
         show(run, text, phase)
-        if not ships(run):
+        if not ships(run) and (phase != "finished" or run.reports_size()):  # not a model trained elsewhere
             show_progress(frame, run, engine().view(run.id), follow(run).story())
 
     with place:

@@ -219,7 +219,7 @@ def _source(frame: Frame, name: str) -> str | bytes | None:
             st.caption(_("The box is empty: paste or type a text first."))
         return text.encode() if text else None
     if name == "upload":
-        file = uploaded_file(frame)
+        file = uploaded_file(frame, _("A .txt file, or a .zip that holds one"))
         if file is None:
             st.caption(_("There is no file yet: choose one first."))
         return file

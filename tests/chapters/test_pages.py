@@ -10,7 +10,6 @@ import secrets
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -284,14 +283,6 @@ def test_the_page_process_leaves_the_other_cores_to_training(engine: IdleEngine)
 # What the host decides
 
 
-@pytest.fixture
-def host(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
-    """Set the host's settings through the environment."""
-    ui.settings.cache_clear()
-    yield monkeypatch
-    ui.settings.cache_clear()
-
-
 @pytest.mark.parametrize(("language", "title"), [("en", "Status"), ("zh", "状态")])
 def test_the_status_page_is_shown_if_the_host_asks_for_it(
     engine: IdleEngine, host: pytest.MonkeyPatch, language: str, title: str
@@ -375,7 +366,7 @@ def test_charts_follow_what_a_run_has_done(engine: IdleEngine, tmp_path: Path) -
 def test_the_name_of_an_uploaded_file_stays_text(engine: IdleEngine) -> None:
     """When the visitor comes back to the page, the name is shown with its Markdown escaped."""
     app = open_app("train", corpus="upload")
-    app.session_state["uploaded"] = ("[x](http://example.org).txt", b"some text")
+    app.session_state["file-uploaded"] = ("[x](http://example.org).txt", b"some text")
     app.run()
     assert r"Still here: \[x\]\(http\://example\.org\)\.txt" in [caption.value for caption in app.caption]
 
@@ -418,7 +409,7 @@ KOREAN = "옛날 어느 마을에 할머니와 할아버지가 살고 있었습�
 def uploaded(data: bytes) -> AppTest:
     """The page of a visitor who has uploaded a file."""
     app = open_app("train", corpus="upload")
-    app.session_state["uploaded"] = ("a.txt", data)
+    app.session_state["file-uploaded"] = ("a.txt", data)
     app.run()
     assert not app.exception
     return app

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
@@ -31,7 +32,7 @@ KINDS: dict[str, Callable[..., nn.RNNBase]] = {
 }
 CELLS: dict[str, Callable[..., nn.RNNCellBase]] = {
     "RNNCell": nn.RNNCell,
-    "ReLU": lambda *sizes, **options: nn.RNNCell(*sizes, nonlinearity="relu", **options),
+    "ReLU": lambda d, h, **options: nn.RNNCell(d, h, nonlinearity="relu", **options),
     "GRUCell": nn.GRUCell,
     "LSTMCell": nn.LSTMCell,
 }
@@ -63,7 +64,7 @@ def make_inputs(module: nn.RNNBase, axes: str, dtype: torch.dtype, *, with_state
     return x, state if len(state) == 2 else state[0]
 
 
-def padded(output: Any, module: nn.RNNBase) -> Tensor:
+def padded(output: Any, module: nn.RNNBase) -> Any:
     """A module's output as (T, B, D h)."""
     if isinstance(output, PackedSequence):
         return pad_packed_sequence(output)[0]
@@ -145,13 +146,26 @@ def test_cuda(kind: str) -> None:
 def test_dropout_between_layers_cannot_be_replayed_in_training_mode() -> None:
     """The error names the module and what to do; without dropout, training mode does not matter."""
     model = nn.ModuleDict({"encoder": nn.GRU(D, UNITS, 2, dropout=0.5)})
-    model.forward = model["encoder"].__call__  # type: ignore[method-assign]
+    model.forward = model["encoder"].__call__
     with pytest.raises(InputError, match=r"encoder is in training mode .* model\.eval\(\)"):
         rnnviz.trace_module(model, torch.randn(T, B, D))
     assert rnnviz.trace_module(nn.GRU(D, UNITS, 2).train(), torch.randn(T, B, D))
 
 
 # The models of users
+
+
+def test_the_readme_opens_the_gates_of_any_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its example runs, and its numbers are true."""
+    monkeypatch.chdir(tmp_path)
+    readme = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
+    (code,) = [block for block in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "trace_module" in block]
+    names: dict[str, Any] = {}
+    exec(code, names)  # noqa: S102  our own README
+    assert names["forget"].shape == (10, 1, 32)
+    assert names["heatmap"].layout.xaxis.ticktext[0] == "the"
+    assert names["page"].exists()
+    assert names["lstm"].largest_difference < 1e-6
 
 
 class Classifier(nn.Module):
@@ -289,7 +303,7 @@ class Failing(nn.Module):
 class Other(nn.GRU):
     """Computes something else than a GRU."""
 
-    def forward(self, input: Tensor, hx: Tensor | None = None) -> Any:
+    def forward(self, input: Any, hx: Tensor | None = None) -> Any:
         output, h = super().forward(input, hx)
         return output + 1e-3, h
 
@@ -379,7 +393,7 @@ def test_z_keeps_as_in_torch() -> None:
     """With a large bias of torch's update gate Z is 1, and the state does not change."""
     module = nn.GRU(D, UNITS).double()
     with torch.no_grad():
-        module.bias_ih_l0[UNITS : 2 * UNITS] = 50
+        dict(module.named_parameters())["bias_ih_l0"][UNITS : 2 * UNITS] = 50
     h = torch.randn(1, B, UNITS, dtype=torch.float64)
     (trace,) = rnnviz.trace_module(module, torch.randn(T, B, D, dtype=torch.float64), h).values()
     np.testing.assert_allclose(trace.signal("Z"), 1)

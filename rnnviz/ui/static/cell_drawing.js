@@ -89,7 +89,10 @@ class CellDrawing {
   }
 
   buildStrip() {
-    const { cell, top } = STRIP;
+    const { top } = STRIP;
+    this.inWords = this.packed.text.some((label) => [...label].length > 2);
+    const cell = this.inWords ? STRIP.word : STRIP.character;
+    this.place = cell;
     this.visibleCount = this.width / cell;
     const clip = svg("clipPath", { id: "cv-strip-clip" });
     clip.append(svg("rect", { x: 0, y: 0, width: this.width, height: STRIP.height + 2 }));
@@ -100,7 +103,7 @@ class CellDrawing {
     this.letters = this.packed.text.map((label, i) => {
       const x = i * cell;
       const rect = svg("rect", { x: x + 1, y: top + 2, width: cell - 2, height: 38, rx: 4 });
-      const text = svg("text", { x: x + cell / 2, y: top + 29, class: "cv-character" }, cut(label, 2));
+      const text = svg("text", { x: x + cell / 2, y: top + 29, class: "cv-character" }, cut(label, 7));
       this.moving.append(rect, text);
       if (i % 10 === 9) this.moving.append(svg("text", { x: x + cell / 2, y: top + 57, class: "cv-small" }, i + 1));
       return { rect, text };
@@ -200,8 +203,7 @@ class CellDrawing {
     const tile = this.group("cv-tile");
     tile.dataset.node = "X";
     tile.style.setProperty("--colour", this.colourOf("X"));
-    const words = this.packed.text.some((label) => [...label].length > 1);
-    const half = this.packed.stack?.layer > 1 ? 26 : words ? 40 : 16;
+    const half = this.packed.stack?.layer > 1 ? 26 : this.inWords ? 46 : 16;
     this.tile = svg("text", { x, y: y + 7, class: "cv-character" });
     tile.append(svg("rect", { x: x - half, y: y - 14, width: 2 * half, height: 28, rx: 5 }), this.tile);
     const symbol = svg("text", { x: x + half + 8, y: y + 7, class: "cv-symbol" });
@@ -356,7 +358,7 @@ class CellDrawing {
     this.drawChips();
     this.drawNumbers();
     this.drawPanel();
-    this.moving.setAttribute("transform", `translate(${-this.offset * STRIP.cell} 0)`);
+    this.moving.setAttribute("transform", `translate(${-this.offset * this.place} 0)`);
   }
 
   column(name, width, old) {
@@ -400,7 +402,7 @@ class CellDrawing {
       made[2].setAttribute("stroke-dasharray", `${front} ${wire.path.length + 10}`);
     }
     const { stack, text } = this.packed;
-    this.tile.textContent = stack?.layer > 1 ? `H${superscript(stack.layer - 1)}` : cut(text[this.t], 6);
+    this.tile.textContent = stack?.layer > 1 ? `H${superscript(stack.layer - 1)}` : cut(text[this.t], 7);
   }
 
   drawChips() {
@@ -481,7 +483,7 @@ class CellDrawing {
       rect.style.fill = `rgb(${colour.map(Math.round)})`;
       text.style.fill = luminance(colour) > 0.36 ? "#101418" : "#fff";
     });
-    this.here.setAttribute("x", this.t * STRIP.cell);
+    this.here.setAttribute("x", this.t * this.place);
     this.here.scrolled = null;
   }
 

@@ -5,7 +5,7 @@
 // stage. Times are in phases of a step, of which there are six.
 
 const STAGE = { width: 890, height: 520, cell: 700, panel: 176 };
-const STRIP = { top: 0, height: 62, cell: 24 };
+const STRIP = { top: 0, height: 62, character: 24, word: 76 };
 const PLOTS = { top: 424, left: 52, rows: [
   { top: 428, height: 38 },
   { top: 472, height: 46 },

@@ -474,7 +474,7 @@ class CellView extends CellDrawing {
   scrub(event) {
     const [x] = this.position(event);
     const { area, offset } = this.dragged;
-    const t = area === "strip" ? offset + x / STRIP.cell : ((x - PLOTS.left) / (this.width - PLOTS.left)) * this.recording.length;
+    const t = area === "strip" ? offset + x / this.place : ((x - PLOTS.left) / (this.width - PLOTS.left)) * this.recording.length;
     const step = clamp(Math.floor(t), 0, this.recording.length - 1);
     this.t = step;
     this.phase = this.stop = PHASES;
