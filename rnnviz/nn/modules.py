@@ -118,7 +118,7 @@ def _replay(name: str, module: Layers | Cells, args: Any, kwargs: Any, output: A
     Raises InputError where they do not lead to the module's own output and state.
     """
     layers = getattr(module, "num_layers", 1)
-    if module.training and getattr(module, "dropout", 0) and layers > 1:
+    if isinstance(module, Layers) and module.training and module.dropout and layers > 1:
         raise InputError(
             "{name} is in training mode and drops out what its layers hand on, at random inside torch, so it cannot "
             "be replayed; call model.eval() first",
