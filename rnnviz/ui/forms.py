@@ -49,15 +49,15 @@ def _apply(preset: Preset) -> None:
     st.session_state["prefixes"] = ", ".join(values["prefixes"])
 
 
-def choose_text(frame: Frame, place: Any) -> str:
+def choose_text(frame: Frame, place: Any, default: str = "") -> str:
     """The name of a corpus of ours, or `upload` or `paste`: then `chosen_corpus` asks for the visitor's own text.
 
-    Each language has a default of its own, so the address always names the text.
+    Where no `default` is given, each language has one of its own; so the address always names the text.
     """
     _ = frame.translate
     texts = {name: _(corpus.label) for name, corpus in CORPORA.items()}
     texts |= {"upload": _("Upload a file"), "paste": _("Paste a text")}
-    default = corpus_in(frame.language)
+    default = default or corpus_in(frame.language)
     offer("corpus", default)
     return select(place, _("Text"), texts, "corpus", default, named=True)
 
