@@ -42,7 +42,7 @@ def _body(frame: Frame, result: Result, words: str, series: Series | None) -> st
     rows = (
         ("theirs", source, [published_text(result, epoch) for epoch in marks], published),
         ("ours", _("here"), [_spread(result.perplexity(epoch)) for epoch in marks], ours and ours.median),
-        ("held-out", held_out, [_spread(result.held_out(epoch)) for epoch in marks], None),
+        ("held-out", held_out, [_median(result.held_out(epoch)) for epoch in marks], None),
     )
     name = f'<th scope="rowgroup" rowspan="3">{escape(_(experiment.label))}{_doing(frame, result, series)}</th>'
     lines = []
@@ -56,10 +56,14 @@ def _body(frame: Frame, result: Result, words: str, series: Series | None) -> st
 def _spread(spread: Spread | None) -> str:
     """A median, and the lowest and the highest of several seeds, small."""
     if spread is None:
-        return "–"
+        return _median(spread)
     low, high = perplexity_text(spread.lowest), perplexity_text(spread.highest)
     small = "" if low == high else f" <small>{low}–{high}</small>"
-    return perplexity_text(spread.median) + small
+    return _median(spread) + small
+
+
+def _median(spread: Spread | None) -> str:
+    return perplexity_text(spread.median) if spread else "–"
 
 
 def _doing(frame: Frame, result: Result, series: Series | None) -> str:
