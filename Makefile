@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PO := rnnviz/locale/zh/LC_MESSAGES/rnnviz.po
 KEYWORDS := -k InputError -k HostError -k _fail:2 -k Signal:2 -k Preset:2 -k NamedCorpus:2 -k PageInfo:2 -k Status:2 -k translate
 
-.PHONY: run class test install check messages example chapters gallery latency loading lock clean
+.PHONY: run class test install check messages example chapters reproduction gallery latency loading lock clean
 
 # For this machine alone.
 run: install
@@ -116,6 +116,17 @@ chapters: $(VENV)/.installed
 	$(call ship,bidirectional-zh,$(BOTH) $(BOTH_LYRICS))
 	$(BIN)/python -m rnnviz.nn.side_by_side data/side_by_side
 	$(BIN)/python -m rnnviz.nn.future data/bidirectional
+
+# What the Reproduce page opens on: the notes' experiments with three seeds, and the book's with one. Half an hour on
+# two processors; what was interrupted goes on.
+define reproduce
+$(BIN)/python -m rnnviz reproduce --table $(1) --seeds $(2) --json --out build/reproduction-$(1)
+$(BIN)/python -m rnnviz.reproduce $(1) $(2) build/reproduction-$(1) data/reproduction/$(1).json
+endef
+
+reproduction: $(VENV)/.installed
+	$(call reproduce,notes,3)
+	$(call reproduce,d2l,1)
 
 # Take screenshots of every page in both languages, light and dark.
 gallery: $(VENV)/.installed-dev

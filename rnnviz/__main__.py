@@ -11,7 +11,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from enum import Enum
@@ -22,9 +22,10 @@ import typer
 from rich.box import HORIZONTALS
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.table import Table as Grid
 
-from rnnviz.analysis.reproduction import EPOCHS, EXPERIMENTS, MARKS, Plan
+from rnnviz.analysis.published import TABLES, Table
+from rnnviz.analysis.reproduction import Machine, Plan
 from rnnviz.cells import Activation, CellName, Reset, cell_of, find_cell
 from rnnviz.config import PRESETS, Device, Implementation, Initialisation, Optimizer, Sampling, Task, TrainConfig
 from rnnviz.errors import HostError, InputError
@@ -39,6 +40,12 @@ if TYPE_CHECKING:
 
 _DEFAULTS = TrainConfig()
 _INTERRUPTED = 130
+
+
+def _names(tables: Iterable[Table]) -> str:
+    return ", ".join(name for table in tables for name in table.experiments)
+
+
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
@@ -271,7 +278,7 @@ def _finish(run: Run, failure: FailureReport | None, epochs: list[EpochReport], 
     if epochs:
         last = epochs[-1]
         names = ["perplexity, future read", "held-out, future read"] if ahead else ["perplexity", "held-out"]
-        table = Table("epoch", *names, "‖g‖ before", "‖g‖ after", "characters/s")
+        table = Grid("epoch", *names, "‖g‖ before", "‖g‖ after", "characters/s")
         numbers = (last.perplexity, last.norm_before, last.norm_after, last.characters_per_second)
         perplexity, before, after, speed = map(quantity, numbers)
         cells = [f"{last.epoch:,}", perplexity, _held_out(last), before, after, speed]
@@ -466,21 +473,30 @@ def _recording(run: Run, passage: str, form: _Format) -> bytes:
     return json.dumps(recorded.to_json(), ensure_ascii=False).encode()
 
 
+class _TableName(Enum):
+    NOTES = "notes"
+    D2L = "d2l"
+
+
 @app.command()
 def reproduce(
+    table: Annotated[
+        _TableName,
+        typer.Option(help="notes: the lecture notes' six; d2l: the nine of Dive into Deep Learning, 500 epochs each."),
+    ] = _TableName.NOTES,
     corpus: Annotated[
-        str,
+        str | None,
         typer.Option(help="A file (.txt, .zip) or one of ours, of which 10,000 characters are used."),
-    ] = "lyrics-zh",
+    ] = None,
     encoding: Annotated[str | None, typer.Option(help="Of the file. It is found unless given.")] = None,
     implementation: Annotated[Implementation, typer.Option(help="With which all are trained.")] = "fused",
     only: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help=f"One of {', '.join(EXPERIMENTS)}; give it several times."),
+        typer.Option(metavar="NAME", help=f"One of {_names(TABLES.values())}; give it several times."),
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, max=100, help="How many; their median and range are shown.")] = 1,
     seed: Annotated[int, typer.Option(help="The first of them.")] = _DEFAULTS.seed,
-    epochs: Annotated[int, typer.Option(help="Fewer than the notes' give a quick look.")] = EPOCHS,
+    epochs: Annotated[int | None, typer.Option(help="Fewer than were published give a quick look.")] = None,
     prefixes: Annotated[
         list[str] | None, typer.Option("--prefix", help="What to continue; give it several times.")
     ] = None,
@@ -489,11 +505,19 @@ def reproduce(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object an experiment on standard output.")] = False,
 ) -> None:
-    """Train the six experiments of the lecture notes, and set their figures beside what the notes recorded."""
+    """Train published experiments, those of the lecture notes by default, and compare what they reach."""
     from rnnviz.reproduce import Reproduction
 
+    chosen = TABLES[table.value]
     plan = _plan(
-        corpus, encoding, only or list(EXPERIMENTS), range(seed, seed + seeds), implementation, epochs, prefixes
+        chosen,
+        corpus,
+        encoding,
+        only,
+        range(seed, seed + seeds),
+        implementation,
+        chosen.epochs if epochs is None else epochs,
+        prefixes,
     )
     reproduction = Reproduction(plan, out)
     with _interruption() as interrupted:
@@ -515,27 +539,29 @@ def reproduce(
 
 
 def _plan(
-    corpus: str,
+    table: Table,
+    corpus: str | None,
     encoding: str | None,
-    names: Sequence[str],
+    only: Sequence[str] | None,
     seeds: Sequence[int],
     implementation: Implementation,
     epochs: int,
     prefixes: Sequence[str] | None,
 ) -> Plan:
     """What is to be trained. Raises InputError where a name or a setting is not allowed."""
+    names = only or list(table.experiments)
     for name in names:
-        if name not in EXPERIMENTS:
-            allowed = ", ".join(EXPERIMENTS)
-            raise InputError("{name} is {value}; allowed: {allowed}", name="only", value=name, allowed=allowed)
-    config = _DEFAULTS.with_settings({"corpus": corpus})
+        if name not in table.experiments:
+            raise InputError("{name} is {value}; allowed: {allowed}", name="only", value=name, allowed=_names([table]))
+    config = _DEFAULTS.with_settings({"corpus": corpus or table.corpus})
     return Plan(
         corpora.corpus_of(config, _text(config, encoding)),
-        tuple(experiment for name, experiment in EXPERIMENTS.items() if name in names),
+        tuple(experiment for name, experiment in table.experiments.items() if name in names),
         implementation,
         tuple(seeds),
         epochs,
         tuple(prefixes or ()),
+        table,
     )
 
 
@@ -559,22 +585,28 @@ def _reproduction_progress(reproduction: Reproduction) -> Iterator[Callable[[], 
 
 def _tell_results(reproduction: Reproduction) -> None:
     """A table of our figures and the notes', the reference perplexities, and what the models write."""
-    from rnnviz.figures.report import SEES_THE_FUTURE, perplexity_text, reference_values, setting_text, spread_text
-    from rnnviz.reproduce import torch_version
+    from rnnviz.figures.report import (
+        SEES_THE_FUTURE,
+        perplexity_text,
+        published_text,
+        reference_values,
+        setting_text,
+        spread_text,
+    )
 
     console, plan, results = Console(), reproduction.plan, reproduction.results()
-    print(setting_text(plan, torch_version()))
+    print(setting_text(plan, Machine.here().torch))
     marks = [str(epoch) for epoch in plan.marks]
     heading = "perplexity after so many epochs"
-    table = Table("experiment", "", *marks, "s/epoch", title=heading, box=HORIZONTALS, pad_edge=False)
+    table = Grid("experiment", "", *marks, "s/epoch", title=heading, box=HORIZONTALS, pad_edge=False)
     for result in results:
         experiment, seconds = result.experiment, result.seconds_per_epoch
-        recorded = dict(zip(MARKS, experiment.perplexity, strict=True))
+        published = experiment.seconds_per_epoch
         ours = [spread_text(result.perplexity(epoch)) for epoch in plan.marks]
-        notes = [perplexity_text(recorded[epoch]) if epoch in recorded else "" for epoch in plan.marks]
+        theirs = [published_text(result, epoch) for epoch in plan.marks]
         held_out = [spread_text(result.held_out(epoch)) for epoch in plan.marks]
         table.add_row(experiment.name, "training", *ours, quantity(seconds.median) if seconds else "–")
-        table.add_row("", "notes", *notes, quantity(experiment.seconds_per_epoch))
+        table.add_row("", plan.table.name, *theirs, quantity(published) if published else "")
         table.add_row("", "held-out" + "¹" * experiment.sees_the_future, *held_out, end_section=True)
     console.print(table)
     if any(result.experiment.sees_the_future for result in results):
@@ -604,7 +636,7 @@ def bench(
     """Measure a training step of every implementation, side by side, in turns."""
     from rnnviz.nn.bench import run
 
-    table = Table("setting", "cell", "threads", "implementation", "characters/s", "of fused", "of the peak")
+    table = Grid("setting", "cell", "threads", "implementation", "characters/s", "of fused", "of the peak")
     for measured in run(quick=quick):
         if as_json:
             _print_json(asdict(measured))
@@ -637,7 +669,7 @@ def load_test(
     if as_json:
         _print_json(outcome)
         return
-    table = Table("measured", "value", title=f"{viewers} viewers, {runs} runs")
+    table = Grid("measured", "value", title=f"{viewers} viewers, {runs} runs")
     for label, value in (
         ("updates per viewer and second", f"{outcome['updates_per_viewer_and_second']:.2f}"),
         ("an interaction, median", f"{1000 * outcome['latency_p50']:.0f} ms"),

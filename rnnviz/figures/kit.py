@@ -7,6 +7,7 @@ that `tests/figures/test_figures.py` makes once.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -85,6 +86,18 @@ def log_ticks(limits: tuple[float, float], narrow: float) -> dict[str, Any]:
     if decades > 8:  # too many digits to write out: a run that diverges reaches 1e300
         return {"exponentformat": "power", "dtick": round(decades / 6)}
     return {"tickformat": ",~r", "dtick": "D2" if decades < np.log10(narrow) else 1}
+
+
+def apart(places: Sequence[float], far: float, most: float) -> list[float]:
+    """The same places of labels moved so that none is closer than `far` to the next, and none is beyond `most`."""
+    order = sorted(range(len(places)), key=places.__getitem__)
+    moved, edge = list(places), -math.inf
+    for i in order:
+        moved[i] = edge = max(moved[i], edge + far)
+    edge = most + far
+    for i in reversed(order):
+        moved[i] = edge = min(moved[i], edge - far)
+    return moved
 
 
 def subscript(t: int) -> str:

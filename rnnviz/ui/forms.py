@@ -49,13 +49,13 @@ def _apply(preset: Preset) -> None:
     st.session_state["prefixes"] = ", ".join(values["prefixes"])
 
 
-def choose_text(frame: Frame, place: Any) -> str:
+def choose_text(frame: Frame, place: Any, default: str = "") -> str:
     """The name of a corpus of ours, or `upload` or `paste`: then `chosen_corpus` asks for the visitor's own text.
 
-    Each language has a default of its own, so the address always names the text.
+    Where no `default` is given, each language has one of its own; so the address always names the text.
     """
     _ = frame.translate
-    default = corpus_in(frame.language)
+    default = default or corpus_in(frame.language)
     offer("corpus", default)
     return select(place, _("Text"), _texts(frame), "corpus", default, named=True)
 

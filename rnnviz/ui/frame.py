@@ -51,6 +51,7 @@ PAGES = (
     PageInfo("lstm", "LSTM", ":material/memory:"),
     PageInfo("deep", "Deep", ":material/layers:"),
     PageInfo("bidirectional", "Bidirectional", ":material/sync_alt:"),
+    PageInfo("reproduce", "Reproduce", ":material/fact_check:"),
     PageInfo("status", "Status", ":material/monitor_heart:"),
 )
 _prepared = False

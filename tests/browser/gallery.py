@@ -74,7 +74,11 @@ def picture_of_chapter(browser: Browser, url: str, name: str, theme: Literal["li
     page = browser.new_page(viewport={"width": WIDTH, "height": LEAST}, color_scheme=theme, reduced_motion="reduce")
     page.goto(f"{url}/{name}?lang=en&{OPENED_ON.get(name, 't=12')}")
     settle(page)
-    shot = page.get_by_test_id("stMain").locator(".cv-stage, .live-chart, .linked-equation").first.screenshot()
+    shot = (
+        page.get_by_test_id("stMain")
+        .locator(".cv-stage, .live-chart, .linked-equation, .reproduction")
+        .first.screenshot()
+    )
     page.close()
     picture = Image.open(io.BytesIO(shot)).convert("RGB")
     picture = picture.crop((0, 0, picture.width, min(picture.height, round(picture.width / CARD_SHAPE))))

@@ -40,6 +40,7 @@ ADDRESSES = (
     "/gradients?tab=scale&cell=lstm",
     "/gradients?tab=clipping&theta=0&variant=lstm&norm=W_hh",
     "/gradients?tab=map&map=rnn-adam",
+    "/reproduce?again=4",
     "/status",
 )
 # Everything that a visitor reads on what can be chosen or pressed, and which choices are made.
