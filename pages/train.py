@@ -8,17 +8,18 @@ frame = ui.open_page("train")
 _ = frame.translate
 ui.engine()  # its workers start while the visitor reads
 
-st.markdown(frame.lesson("idea"))
+ui.introduce(frame, "idea")
 run = ui.chosen_run(frame)
 
 # Each has its own place: if one says nothing, the others stay where they are, and the browser never shows one twice.
-with st.container(border=True):
-    with st.container():
-        config = ui.training_form(frame)
-    with st.container():
-        limit = f"{_('All settings')} → {_('Training characters')}"
-        corpus = ui.chosen_corpus(frame, config, limit) if config else None
-    ui.training_buttons(frame, config, corpus, run)
+if not ui.watching():
+    with st.container(border=True):
+        with st.container():
+            config = ui.training_form(frame)
+        with st.container():
+            limit = f"{_('All settings')} → {_('Training characters')}"
+            corpus = ui.chosen_corpus(frame, config, limit) if config else None
+        ui.training_buttons(frame, config, corpus, run)
 
 with st.container():
     if run is None:

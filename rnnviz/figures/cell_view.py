@@ -34,6 +34,8 @@ _LIKELIEST = 5
 _FIRST_SCREEN = range(8, 30)
 _STATIC = Path(__file__).resolve().parent.parent / "ui" / "static"
 _PARTS = ("wiring", "places", "ribbons", "text", "drawing", "heatmap", "stack", "view")
+# The gate to hold first, and the value at which the state no longer follows the text.
+_LEVERS: dict[str, tuple[str, int]] = {"gru": ("Z", 1), "mingru": ("Z", 1), "lstm": ("F", 0)}
 _INPUTS = {"X": "Xₜ", "H_before": "Hₜ₋₁", "C_before": "Cₜ₋₁"}
 _FUNCTIONS = {"sigma": "σ", "tanh": "tanh", "relu": "ReLU"}
 
@@ -51,6 +53,7 @@ def pack_cell(
     steps: Sequence[int] = (),
     last: int | None = None,
     layers: Sequence[Reading] = (),
+    written: int | None = None,
 ) -> dict[str, Any]:
     """A reading as one dictionary for JSON: the wiring, every signal, the predictions, and the weights for levers.
 
@@ -62,6 +65,8 @@ def pack_cell(
     directions, whose output depends on more than this cell. Raises InputError for the backward direction,
     in which time runs the other way.
 
+    From the character `written` on, the first being 0, the text is what the model wrote itself.
+
     With `layers`, the readings of all layers of a network of one direction, the lowest first, the view shows their
     hidden states above the cell. The weights are then there for each layer.
     """
@@ -72,6 +77,7 @@ def pack_cell(
     packed: dict[str, Any] = {
         "revision": revision,
         "text": visible(trace.text),
+        "written": written,
         "cell": _cell(cell),
         "order": order_by_similarity(values[cell.state[-1]]).tolist(),
         **_start(cell, values),
@@ -182,6 +188,11 @@ def cell_words(cell: Cell, translate: Translate) -> dict[str, Any]:
         "others": _("others"),
         "surprise": _("surprise {value} nats"),
         "hold": _("Hold the {gate}"),
+        "hold_at": _("Hold the {gate} at {value}"),
+        "effect": _("mean surprise {before} → {after} nats"),
+        "writes": _("it writes on"),
+        "drawn": _("next character, drawn"),
+        "said_drawn": _("It wrote {truth}, a surprise of {surprise} nats."),
         "held_all": _("{symbol} held at {value} for all units"),
         "held_one": _("{symbol} held at {value} for unit {unit}"),
         "held_several": _("{symbol} held at {value} for {count} units"),
@@ -284,6 +295,7 @@ def _cell(cell: Cell) -> dict[str, Any]:
         "gates": list(cell.gates),
         "state": list(cell.state),
         "main": cell.main,
+        "lever": _LEVERS.get(cell.name),
         "wiring": [asdict(node) for node in cell.wiring],
         "expressions": {node.name: expression(cell, node.name) for node in cell.wiring},
         "scales": _scales(cell),

@@ -34,6 +34,7 @@ _MODULES = (
     "chart_window.js",
     "chart_files.js",
     "page.js",
+    "lecture.js",
     "visits.js",
 )
 

@@ -204,7 +204,7 @@ function create(place, address, name) {
   plot.setAttribute("role", "img");
   frame.append(plot);
   const chart = { address, name, root, title, plot, caption, pending: null, drawn: null, drawing: false, held: false };
-  Object.assign(chart, { pointer: null, zoom: {}, width: 0 });
+  Object.assign(chart, { pointer: null, zoom: {}, size: "" });
   chart.render = (colours) => rendered(chart, chart.drawn, { ...pageColours(plot), ...colours });
   chart.tools = new Tools(chart);
   root.append(title, chart.tools.root, frame, caption);
@@ -219,8 +219,9 @@ function create(place, address, name) {
     draw(chart);
   };
   chart.resize = new ResizeObserver(() => {
-    if (chart.width !== plot.clientWidth) {
-      chart.width = plot.clientWidth;
+    const size = `${plot.clientWidth} ${plot.clientHeight}`;
+    if (chart.size !== size) {
+      chart.size = size;
       redraw();
     }
     reachable(chart);
@@ -256,7 +257,7 @@ function update(chart, { title, caption, description, revision, height, table, d
   chart.revision = revision;
   writeTitle(chart.title, title);
   chart.caption.textContent = caption;
-  chart.plot.style.height = height + "px";
+  chart.plot.style.setProperty("--height", height + "px");
   chart.plot.setAttribute("aria-label", description);
   chart.tools.label();
   chart.pending = { data, layout, table };
