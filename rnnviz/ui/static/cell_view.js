@@ -194,7 +194,7 @@ class CellView extends CellDrawing {
     const [gate, value] = this.cell.lever ?? [];
     if (!gate || !this.recording.W) return [];
     const label = this.packed.signals[gate].label;
-    this.firstLever = html("button", "cv-release cv-first", fill(this.words.hold_at, { gate: label, value }));
+    this.firstLever = html("button", "cv-first", fill(this.words.hold_at, { gate: label, value }));
     this.firstLever.type = "button";
     this.firstLever.addEventListener("click", () => this.hold({ ...this.recording.held, [gate]: { value, unit: null } }));
     return [this.firstLever];

@@ -10,7 +10,9 @@ import { Slider, frameOf } from "./chart_slider.js";
 import { Tools, speak } from "./chart_tools.js";
 import { setLanguage } from "./page.js";
 
-const LEAST_SIGN = 11; // pixels of the signs in a grid; if there is less room, the chart scrolls
+// On a wall no text of a chart is smaller than 13 of its pixels, which projector.css enlarges.
+const projected = () => getComputedStyle(document.documentElement).getPropertyValue("--projected") !== "";
+const leastSign = () => (projected() ? 13 : 11); // pixels of the signs in a grid; if there is less room, the chart scrolls
 const COARSE = matchMedia("(pointer: coarse)");
 const places = new WeakMap(); // the state of each component
 let loading = null;
@@ -50,6 +52,7 @@ function themed(layout, { background, text, grid, font }, revision) {
     ...Object.fromEntries(
       ["xaxis", "yaxis", ...Object.keys(layout).filter((key) => /^[xy]axis\d+$/.test(key))].map((key) => [key, withAxis(layout[key])])
     ),
+    ...(projected() && { legend: { ...layout.legend, font: { ...layout.legend?.font, size: 13 } } }),
     ...(COARSE.matches && { dragmode: false }), // a finger scrolls the page
     uirevision: revision, // a zoom belongs to what is shown: it stays until another run is
     autosize: true,
@@ -81,7 +84,7 @@ function fitted(figure, plot) {
     if (!trace.meta?.share) return trace;
     const size = Math.min(width, height, 34) * trace.meta.share;
     return trace.textfont
-      ? { ...trace, textfont: { ...trace.textfont, size: Math.max(size, LEAST_SIGN) } }
+      ? { ...trace, textfont: { ...trace.textfont, size: Math.max(size, leastSign()) } }
       : { ...trace, marker: { ...trace.marker, size: Math.max(size, 4) } };
   });
 }
@@ -89,7 +92,7 @@ function fitted(figure, plot) {
 // A grid is at least as wide as its signs need; on a narrower page its frame scrolls.
 function widen(chart, { data, layout: { meta, margin } }) {
   const shares = data.filter((trace) => trace.textfont && trace.meta?.share).map((trace) => trace.meta.share);
-  const needed = meta?.columns && shares.length ? (meta.columns * LEAST_SIGN) / Math.min(...shares) + margin.l + margin.r : 0;
+  const needed = meta?.columns && shares.length ? (meta.columns * leastSign()) / Math.min(...shares) + margin.l + margin.r : 0;
   chart.plot.style.minWidth = needed ? Math.ceil(needed) + "px" : "";
 }
 
