@@ -105,8 +105,8 @@ def main() -> None:
     lines = [
         "# Gallery",
         "",
-        "Screenshots of every page, taken by `make gallery`: 1280 pixels wide, in both languages, light and dark, and in the "
-        "projector view.",
+        "Screenshots of every page, taken by `make gallery`: 1280 pixels wide, in both languages, light and dark, "
+        "and in the projector view.",
         "",
     ]
     with tempfile.TemporaryDirectory() as home, sync_playwright() as playwright:
@@ -127,11 +127,8 @@ def main() -> None:
                 cells = [f"![{info.title}, {theme}](gallery/{file.name})" for file in files]
                 lines.append(f"| {' | '.join(cells)} |")
                 print(info.name, theme)
-            lines += [
-                "",
-                f"![{info.title}, projector view](gallery/{project(browser, server.url, info.name).name})",
-                "",
-            ]
+            wall = project(browser, server.url, info.name)
+            lines += ["", f"![{info.title}, projector view](gallery/{wall.name})", ""]
         browser.close()
         server.close()
     (ROOT / "docs" / "gallery.md").write_text("\n".join(lines), encoding="utf-8")

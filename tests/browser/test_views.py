@@ -13,8 +13,8 @@ from tests.browser.helpers import Server, arrived, visit, wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 LEAST = 21.9  # pixels at 1920 wide; indices below letters are smaller
-# Every text in the page's main part that is smaller, with its size: a chart is enlarged as a whole, and the cell with its
-# stage.
+# Every text in the page's main part that is smaller, with its size: a chart is enlarged as a whole, and so is the
+# cell's stage.
 SMALL = """(least) => {
   const found = [];
   const walk = document.createTreeWalker(document.querySelector("[data-testid=stMain]"), NodeFilter.SHOW_TEXT);
