@@ -53,7 +53,10 @@ def take_older_address(views: Sequence[str]) -> None:
     for view in set(asked) & set(views):
         asked.remove(view)
         st.query_params["show"] = st.session_state["show"] = view
-        st.query_params["view"] = ".".join(asked)
+        if asked:
+            st.query_params["view"] = ".".join(asked)
+        else:
+            del st.query_params["view"]
 
 
 def _choose_model(frame: Frame, place: Any, own: Run | None) -> Run:

@@ -33,6 +33,6 @@ def test_the_draws_depend_on_the_seed_alone() -> None:
 def test_likely_characters_are_written() -> None:
     """With one logit far above the others, only its character is written."""
     reading = make_reading("gru-after")
-    reading.weights["b_q"][:] = 0  # type: ignore[index]
-    reading.weights["b_q"][2] = 50  # type: ignore[index]
+    reading.weights["b_q"][:] = 0
+    reading.weights["b_q"][2] = 50
     assert set(write_on(reading, 8).trace.text[-8:]) == {reading.vocabulary.characters[2]}
