@@ -108,8 +108,9 @@ def test_the_projector_view_is_kept_across_pages_and_languages(engine: IdleEngin
     app.session_state["lang"] = "zh"
     app.run()
     assert app.query_params["view"] == "projector"
-    app.toggle(key="projector").set_value(False).run()
-    assert "view" not in app.query_params
+    home = open_app("home", view="projector")
+    home.toggle(key="projector").set_value(False).run()
+    assert "view" not in home.query_params
     both = open_app("rnn", view="watch.projector")
     assert both.query_params["view"] == "projector.watch"
 
@@ -121,7 +122,7 @@ def test_an_older_address_of_the_rnn_page_opens_what_it_opened(engine: IdleEngin
     assert "view" not in app.query_params
 
 
-def test_every_page_can_be_sent(engine: IdleEngine) -> None:
-    """The button is in the sidebar, so it is on every page."""
-    sent = [element.proto.component_name for element in open_app("gru").sidebar.get("bidi_component")]
+def test_a_view_can_be_sent(engine: IdleEngine) -> None:
+    """The button is in the sidebar, which is the same on every page."""
+    sent = [element.proto.component_name for element in open_app("home").sidebar.get("bidi_component")]
     assert "rnnviz_send_this" in sent
