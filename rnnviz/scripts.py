@@ -19,6 +19,7 @@ _MODULES = (
     "chart_window.js",
     "chart_files.js",
     "page.js",
+    "lecture.js",
     "visits.js",
 )
 PAGES_WITHOUT_CHARTS = ("home", "gru", "lstm", "status")  # none that is seen at once; plotly.js comes with the first

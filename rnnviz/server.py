@@ -1,7 +1,8 @@
 """What our server adds to Streamlit's.
 
 It prepares its process, refuses wrong settings, guards every request, puts our script into
-every page, prints its address, answers with a run's newest curves, and closes the engine when it ends.
+every page, prints its address, answers with a run's newest curves and with an address's QR code, and closes the engine
+when it ends.
 """
 
 from __future__ import annotations
@@ -112,7 +113,8 @@ def routes() -> list[Route]:
     base = str(st.get_option("server.baseUrlPath")).strip("/")
     base = f"/{base}" if base else ""
     pages = {page.stem: _html(page.stem) for page in APP.glob("pages/*.py")}
-    addresses = {"": _html("home"), "app/newest/{run}": _newest, f"{ADDRESS}/{{name:path}}": _script, **pages}
+    ours = {f"{ADDRESS}/{{name:path}}": _script, "app/newest/{run}": _newest, "app/code": _code}
+    addresses = {"": _html("home"), **pages, **ours}
     return [Route(f"{base}/{path}", answer) for path, answer in addresses.items()]
 
 
@@ -188,3 +190,14 @@ def _newest(request: Request) -> Response:
     # Compressing it for every viewer would take longer than making it.
     headers = {"Cache-Control": "no-store", "Content-Encoding": "identity"}
     return Response(charts, media_type="application/json", headers=headers)
+
+
+def _code(request: Request) -> Response:
+    """The QR code of `?address=` as SVG; 400 for what is no address of a page, or a long one."""
+    from rnnviz.ui.send import code_of
+
+    try:
+        code = code_of(request.query_params.get("address", ""))
+    except InputError as error:
+        return PlainTextResponse(str(error), 400)
+    return Response(code, media_type="image/svg+xml", headers={"Cache-Control": "max-age=3600"})

@@ -33,6 +33,8 @@ _LIKELIEST = 5
 _FIRST_SCREEN = range(8, 30)
 _STATIC = Path(__file__).resolve().parent.parent / "ui" / "static"
 _PARTS = ("wiring", "places", "ribbons", "text", "drawing", "heatmap", "stack", "layers", "view")
+# The gate to hold first, and the value at which the state no longer follows the text.
+_LEVERS: dict[str, tuple[str, int]] = {"gru": ("Z", 1), "mingru": ("Z", 1), "lstm": ("F", 0)}
 _INPUTS = {"X": "Xₜ", "H_before": "Hₜ₋₁", "C_before": "Cₜ₋₁"}
 _OUTPUT = ("W_hq", "b_q")
 _FUNCTIONS = {"sigma": "σ", "tanh": "tanh", "relu": "ReLU"}
@@ -52,6 +54,7 @@ def pack_cell(
     last: int | None = None,
     layers: Sequence[Reading] = (),
     whole: bool = False,
+    written: int | None = None,
 ) -> dict[str, Any]:
     """A reading as one dictionary for JSON: the wiring, every signal, the predictions, and the weights for levers.
 
@@ -63,6 +66,8 @@ def pack_cell(
     directions, whose output depends on more than this cell. Raises InputError for the backward direction,
     in which time runs the other way.
 
+    From the character `written` on, the first being 0, the text is what the model wrote itself.
+
     With `layers`, the readings of all layers of a network of one direction, the lowest first, the view shows their
     hidden states below the cell. The weights are then there for each layer. With `whole` it shows the cells of all of
     them, small and without numbers, one over the other; the reading is then that of the first.
@@ -73,6 +78,7 @@ def pack_cell(
     values = {name: trace.signal(name, reading.layer) for name in cell.equations}
     packed = _pack(cell, visible(trace.text), values, cell_words(cell, translate), translate) | {
         "revision": revision,
+        "written": written,
         "output": _output(reading),
         "kept": {"steps": [], "last": last, "arrays": None},
     }
@@ -248,6 +254,11 @@ def cell_words(cell: Cell, translate: Translate) -> dict[str, Any]:
         "others": _("others"),
         "surprise": _("surprise {value} nats"),
         "hold": _("Hold the {gate}"),
+        "hold_at": _("Hold the {gate} at {value}"),
+        "effect": _("mean surprise {before} → {after} nats"),
+        "writes": _("it writes on"),
+        "drawn": _("next character, drawn"),
+        "said_drawn": _("It wrote {truth}, a surprise of {surprise} nats."),
         "held_all": _("{symbol} held at {value} for all units"),
         "held_one": _("{symbol} held at {value} for unit {unit}"),
         "held_several": _("{symbol} held at {value} for {count} units"),
@@ -350,6 +361,7 @@ def _cell(cell: Cell) -> dict[str, Any]:
         "gates": list(cell.gates),
         "state": list(cell.state),
         "main": cell.main,
+        "lever": _LEVERS.get(cell.name),
         "wiring": [asdict(node) for node in cell.wiring],
         "expressions": {node.name: expression(cell, node.name) for node in cell.wiring},
         "scales": _scales(cell),

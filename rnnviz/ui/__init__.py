@@ -2,7 +2,17 @@
 
 from rnnviz.ui.controls import pick, select, stepper
 from rnnviz.ui.forms import choose_text, chosen_corpus, small_training, training_bar
-from rnnviz.ui.frame import Frame, engine, link_to_next, navigation, open_page, settings, show_error
+from rnnviz.ui.frame import (
+    Frame,
+    engine,
+    introduce,
+    link_to_next,
+    navigation,
+    open_page,
+    settings,
+    show_error,
+    watching,
+)
 from rnnviz.ui.pictures import beside, picture
 from rnnviz.ui.questions import ask
 from rnnviz.ui.run_view import chosen_run, example, run_beside, show_downloads, show_run
@@ -16,6 +26,7 @@ __all__ = [
     "chosen_run",
     "engine",
     "example",
+    "introduce",
     "link_to_next",
     "navigation",
     "open_page",
@@ -30,4 +41,5 @@ __all__ = [
     "small_training",
     "stepper",
     "training_bar",
+    "watching",
 ]

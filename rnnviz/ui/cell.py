@@ -59,6 +59,7 @@ def cell_view(
     whole: bool = False,
     on_layer: Callable[[], None] = lambda: None,
     playing: bool = False,
+    written: int | None = None,
 ) -> None:
     """Show a reading, or put a newer one into the view with this key, which keeps its place.
 
@@ -66,7 +67,8 @@ def cell_view(
     If there is a run to look `back` on, a slider covers its checkpoints, which are sent when the slider is
     first moved. With `holds` the view begins with these gates held, and a button beside the levers calls
     `on_holds`; the component's value under this key then has the held gates as its `holds`. With `playing` the
-    view starts to play by itself, unless the visitor prefers reduced motion.
+    view starts to play by itself, and from the text's end again from its beginning, unless the visitor prefers reduced
+    motion. From the character `written` on, the text is the model's own.
 
     With the readings of all `layers` their states stand below the cell, or with `whole` below all of their cells. A
     click on another layer calls `on_layer`; the value then has its number as its `layer`, or "all". The `revision` must
@@ -82,7 +84,7 @@ def cell_view(
     steps = tuple(back.checkpoint_steps()) if back else ()
     sent = st.session_state.get(wanted) == revision
     held = None if holds is None else tuple(holds)
-    data = _packed(frame, reading, layers, whole, back, steps, revision, sent, held, playing)
+    data = _packed(frame, reading, layers, whole, back, steps, revision, sent, held, playing, written)
     _component()(
         data=data,
         key=key,
@@ -105,11 +107,19 @@ def _packed(
     with_checkpoints: bool,
     holds: tuple[Hold, ...] | None,
     playing: bool,
+    written: int | None,
 ) -> bytes:
     last = _last_step(_back) if _back and steps else None
     earlier = [step for step in steps if last is not None and step < last]
     packed = pack_cell(
-        _reading, _frame.translate, revision=revision, steps=earlier, last=last, layers=_layers, whole=whole
+        _reading,
+        _frame.translate,
+        revision=revision,
+        steps=earlier,
+        last=last,
+        layers=_layers,
+        whole=whole,
+        written=written,
     )
     packed |= {"address": True, "playing": playing}
     kept = packed["kept"]

@@ -29,7 +29,7 @@ from rnnviz.text.corpora import (
 )
 from rnnviz.text.sampling import check_length
 from rnnviz.ui.controls import offer, pick, select
-from rnnviz.ui.frame import Frame, as_text, engine, settings, show_error, visitor
+from rnnviz.ui.frame import Frame, as_text, engine, settings, show_error, visitor, watching
 from rnnviz.ui.labels import setting_labels, setting_names
 from rnnviz.ui.live import RESUMABLE
 from rnnviz.ui.own_text import pasted_text, uploaded_file
@@ -78,9 +78,11 @@ def small_training(
 
     `variants` maps a name for the address to a label and a configuration; the `default` is the first of them.
     `more` may draw further choices into the row that it is given, and returns their settings. Returns this
-    visitor's run on this page, or None before the first.
+    visitor's run on this page, or None before the first. Those who only watch see no form.
     """
     run = chosen_run(frame)
+    if watching():
+        return run
     with st.container(border=True):
         row = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
         text = choose_text(frame, row)

@@ -202,7 +202,7 @@ def test_holding_a_gate_changes_the_network(still: Page, tmp_path: Path) -> None
     open_file(still, reading, tmp_path)
     still.evaluate(f"{VIEW}.go(9)")
     held = still.evaluate("() => document.querySelector('.cell-view').cellView.recording.prediction(9).probabilities")
-    still.get_by_role("button", name="Hold the update gate").click()
+    still.get_by_role("button", name="Hold the update gate", exact=True).click()
     still.get_by_role("slider", name="Hold the update gate").fill("1")
     expect(still.locator(".cv-banner")).to_contain_text("Z held at 1.00 for all units")
     assert on_wires(still)["H"] == "0.00"
@@ -230,7 +230,7 @@ def test_units_and_steps_selected_in_the_heatmap_are_held(still: Page, tmp_path:
     order = still.evaluate(f"{VIEW}.packed.order")
     units = sorted(order[:3])
     own = np.array(still.evaluate(f"{VIEW}.recording.signals.Z.map((row) => [...row])"))
-    still.get_by_role("button", name="Hold the update gate").click()
+    still.get_by_role("button", name="Hold the update gate", exact=True).click()
     expect(still.get_by_role("checkbox", name="only the 3 selected units at steps 3 to 6")).to_be_checked()
     still.get_by_role("slider", name="Hold the update gate").fill("1")
     assert still.evaluate(f"saidAsText({VIEW}.recording.held)") == f"Z=1@{','.join(map(str, units))}:3-6"

@@ -235,9 +235,9 @@ def test_a_run_that_cannot_be_measured_is_reported(engine: WorkingEngine) -> Non
 def test_typed_text_is_kept(engine: WorkingEngine) -> None:
     """Changing the view, the language or the page and coming back keeps text and step."""
     app = open_app("rnn", reads="aab", t="1")
-    app.segmented_control(key="view").set_value("train").run()
-    assert app.query_params["view"] == "train"
-    app.segmented_control(key="view").set_value("step").run()
+    app.segmented_control(key="show").set_value("train").run()
+    assert app.query_params["show"] == "train"
+    app.segmented_control(key="show").set_value("step").run()
     assert app.text_input(key="reads").value == "aab"
     assert app.query_params["t"] == "1"
     app.session_state["lang"] = "zh"

@@ -116,6 +116,7 @@ class CellDrawing {
     this.inWords = this.packed.text.some((label) => [...label].length > 2);
     const cell = this.inWords ? STRIP.word : STRIP.character;
     this.spacing = cell;
+    const written = this.packed.written ?? Infinity;
     this.visibleCount = this.width / cell;
     const clip = svg("clipPath", { id: "cv-strip-clip" });
     clip.append(svg("rect", { x: 0, y: 0, width: this.width, height: STRIP.height + 2 }));
@@ -128,7 +129,9 @@ class CellDrawing {
       const rect = svg("rect", { x: x + 1, y: top + 2, width: cell - 2, height: 38, rx: 4 });
       const text = svg("text", { x: x + cell / 2, y: top + 29, class: "cv-character" }, cut(label, 7));
       this.moving.append(rect, text);
-      if (i % 10 === 9) this.moving.append(svg("text", { x: x + cell / 2, y: top + 57, class: "cv-small" }, i + 1));
+      if (i >= written) this.moving.append(svg("rect", { x: x + 1, y: top + 42, width: cell - 2, height: 3, class: "cv-written" }));
+      if (i === written) this.moving.append(svg("text", { x: x + 1, y: top + 58, class: "cv-small cv-writes" }, this.words.writes));
+      if (i % 10 === 9 && !(i >= written && i < written + 8)) this.moving.append(svg("text", { x: x + cell / 2, y: top + 57, class: "cv-small" }, i + 1));
       return { rect, text };
     });
     this.here = svg("rect", { y: top + 1, width: cell, height: 40, rx: 5, class: "cv-here" });
@@ -301,7 +304,8 @@ class CellDrawing {
     writeSvg(text, this.words.above || "softmax(Hₜ W_hq + b_q)");
     box.append(text);
     const panel = this.group("cv-panel");
-    panel.append(svg("text", { x: left, y: output.bars + 2, class: "cv-label" }, this.words.expected));
+    this.expected = svg("text", { x: left, y: output.bars + 2, class: "cv-label" });
+    panel.append(this.expected);
     this.rows = Array.from({ length: 6 }, (_, i) => {
       const y = output.bars + 12 + 27 * i;
       const place = { x: left + 32, y: y + 4, height: 18, rx: 3 };
@@ -484,6 +488,7 @@ class CellDrawing {
     const shown = share > 0 || this.t === 0 ? fresh : this.recording.prediction(this.t - 1);
     const old = this.t > 0 && share < 1 ? this.recording.prediction(this.t - 1) : shown;
     const at = shown.characters.indexOf(shown.truth);
+    setText(this.expected, this.writesAfter(shown === fresh ? this.t : this.t - 1) ? this.words.drawn : this.words.expected);
     const { colours } = this.packed;
     this.rows.forEach((row, i) => {
       const extra = i === 5 && at < 0 && shown.truth !== null;
@@ -502,6 +507,11 @@ class CellDrawing {
     });
     const surprise = shown.truth === null ? "" : fill(this.words.surprise, { value: short(shown.surprise) });
     setText(this.surprise, surprise);
+  }
+
+  // Whether the character after this step is the model's own.
+  writesAfter(t) {
+    return t + 1 >= (this.packed.written ?? Infinity);
   }
 
   drawStrip() {
@@ -563,7 +573,8 @@ class CellDrawing {
     const release = html("button", "cv-release", this.words.release_all);
     release.type = "button";
     release.addEventListener("click", () => this.hold({}));
-    this.banner.append(html("span", "", told.join(" · ")), release);
+    const [before, after] = [this.recording.surpriseAsRecorded(), this.recording.meanSurprise()].map(short);
+    this.banner.append(html("span", "", [...told, fill(this.words.effect, { before, after })].join(" · ")), release);
     if (!this.operate) return;
     const write = html("button", "cv-release", this.words.write);
     write.type = "button";

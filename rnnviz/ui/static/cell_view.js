@@ -160,6 +160,7 @@ class CellView extends CellDrawing {
     };
     const { words } = this;
     this.playButton = button(words.play, "play", () => this.play(!this.playing));
+    this.playButton.classList.add("cv-play");
     this.banner = html("div", "cv-banner");
     bar.append(
       button(words.start, "start", () => this.go(0)),
@@ -168,9 +169,8 @@ class CellView extends CellDrawing {
       button(words.next, "next", () => this.stepOn()),
       this.buildSpeed(),
       ...(this.packed.stack?.rows.length > 1 ? [this.buildLayers()] : []),
-      ...(this.layers ? [] : [this.buildUnit()]),
-      this.banner,
-      html("div", "cv-hint", words.keys)
+      ...(this.layers ? [] : [this.buildUnit(), ...this.buildFirstLever()]),
+      this.banner
     );
     return bar;
   }
@@ -219,6 +219,17 @@ class CellView extends CellDrawing {
     input.addEventListener("change", () => this.choose(clamp(Math.round(Number(input.value)) || 0, 0, this.recording.size - 1)));
     label.append(html("span", "", this.words.unit), input);
     return label;
+  }
+
+  // The lever to pull first, in sight: it holds a gate where the state no longer follows the text.
+  buildFirstLever() {
+    const [gate, value] = this.cell.lever ?? [];
+    if (!gate || !this.recording.W) return [];
+    const label = this.packed.signals[gate].label;
+    this.firstLever = html("button", "cv-first", fill(this.words.hold_at, { gate: label, value }));
+    this.firstLever.type = "button";
+    this.firstLever.addEventListener("click", () => this.hold({ ...this.recording.held, [gate]: { value, unit: null } }));
+    return [this.firstLever];
   }
 
   // A slider over the kept checkpoints, whose weights compute the text anew.
@@ -397,9 +408,10 @@ class CellView extends CellDrawing {
       this.waited = (this.waited ?? 0) + passed;
       if (this.waited >= stepMs - phaseMs * PHASES) {
         this.waited = 0;
-        if (this.t >= this.recording.length - 1) this.play(false);
+        const last = this.t >= this.recording.length - 1;
+        if (last && !this.packed.playing) this.play(false);
         else {
-          this.t += 1;
+          this.t = last ? 0 : this.t + 1;
           this.phase = 0;
           this.stop = PHASES;
           this.refresh();
@@ -647,7 +659,8 @@ class CellView extends CellDrawing {
     this.readout.replaceChildren();
     this.readout.classList.toggle("cv-idle", !pointed);
     if (!pointed) {
-      this.readout.append(this.layers ? this.words.enlarge_one : this.words.point);
+      const asked = this.layers ? this.words.enlarge_one : this.words.point;
+      this.readout.append(asked, html("span", "cv-hint", ` ${this.words.keys}`));
       return;
     }
     const { name } = pointed;
@@ -680,7 +693,8 @@ class CellView extends CellDrawing {
       t: this.t + 1, length: text.length, character: text[this.t], unit: this.unit, values: told.join(", "),
       guess: characters?.[0], chance: characters && percent(probabilities[0]),
     });
-    const after = truth === null ? "" : " " + fill(this.words.said_true, { truth, surprise: short(surprise) });
+    const said = this.writesAfter(this.t) ? this.words.said_drawn : this.words.said_true;
+    const after = truth === null ? "" : " " + fill(said, { truth, surprise: short(surprise) });
     setText(this.said, sentence + after);
   }
 }

@@ -208,6 +208,20 @@ class Recording {
     return interpret(wiring, given, this.W);
   }
 
+  // The mean surprise over the text, as it now is and as it was recorded, in nats.
+  meanSurprise() {
+    return meanOf(this.scored().map((t) => this.prediction(t).surprise));
+  }
+
+  surpriseAsRecorded() {
+    return meanOf(this.scored().map((t) => this.output.surprise[t]));
+  }
+
+  // The steps after which the text has a character that the model knows.
+  scored() {
+    return [...this.packed.output.true.keys()].filter((t) => this.packed.output.true[t] !== null);
+  }
+
   // The prediction after step t: the likeliest characters, the true one, its probability and surprise. Null for a cell
   // on vectors, which predicts nothing.
   prediction(t) {
@@ -231,6 +245,8 @@ class Recording {
     };
   }
 }
+
+const meanOf = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
 
 function softmax(logits) {
   const top = logits.reduce((a, b) => Math.max(a, b));

@@ -11,7 +11,9 @@ import { Slider, frameOf } from "./chart_slider.js";
 import { Tools, speak } from "./chart_tools.js";
 import { setLanguage } from "./page.js";
 
-const LEAST_SIGN = 11; // pixels of the signs in a grid; if there is less room, the chart scrolls
+// On a wall no text of a chart is smaller than 13 of its pixels, which projector.css enlarges.
+const projected = () => getComputedStyle(document.documentElement).getPropertyValue("--projected") !== "";
+const leastSign = () => (projected() ? 13 : 11); // pixels of the signs in a grid; if there is less room, the chart scrolls
 const COARSE = matchMedia("(pointer: coarse)");
 const places = new WeakMap(); // the state of each component
 let loading = null;
@@ -51,6 +53,7 @@ function themed(layout, { background, text, grid, font }, revision) {
     ...Object.fromEntries(
       ["xaxis", "yaxis", ...Object.keys(layout).filter((key) => /^[xy]axis\d+$/.test(key))].map((key) => [key, withAxis(layout[key])])
     ),
+    ...(projected() && { legend: { ...layout.legend, font: { ...layout.legend?.font, size: 13 } } }),
     ...(COARSE.matches && { dragmode: false }), // a finger scrolls the page
     uirevision: revision, // a zoom belongs to what is shown: it stays until another run is
     autosize: true,
@@ -82,7 +85,7 @@ function fitted(figure, plot) {
     if (!trace.meta?.share) return trace;
     const size = Math.min(width, height, 34) * trace.meta.share;
     return trace.textfont
-      ? { ...trace, textfont: { ...trace.textfont, size: Math.max(size, LEAST_SIGN) } }
+      ? { ...trace, textfont: { ...trace.textfont, size: Math.max(size, leastSign()) } }
       : { ...trace, marker: { ...trace.marker, size: Math.max(size, 4) } };
   });
 }
@@ -90,7 +93,7 @@ function fitted(figure, plot) {
 // A grid is at least as wide as its signs need; on a narrower page its frame scrolls.
 function widen(chart, { data, layout: { meta, margin } }) {
   const shares = data.filter((trace) => trace.textfont && trace.meta?.share).map((trace) => trace.meta.share);
-  const needed = meta?.columns && shares.length ? (meta.columns * LEAST_SIGN) / Math.min(...shares) + margin.l + margin.r : 0;
+  const needed = meta?.columns && shares.length ? (meta.columns * leastSign()) / Math.min(...shares) + margin.l + margin.r : 0;
   chart.plot.style.minWidth = needed ? Math.ceil(needed) + "px" : "";
 }
 
@@ -205,7 +208,7 @@ function create(place, address, name) {
   plot.setAttribute("role", "img");
   frame.append(plot);
   const chart = { address, name, root, title, plot, caption, pending: null, drawn: null, drawing: false, held: false };
-  Object.assign(chart, { pointer: null, zoom: {}, width: 0 });
+  Object.assign(chart, { pointer: null, zoom: {}, size: "" });
   chart.render = (colours) => rendered(chart, chart.drawn, { ...pageColours(plot), ...colours });
   chart.tools = new Tools(chart);
   root.append(title, chart.tools.root, frame, caption);
@@ -220,8 +223,9 @@ function create(place, address, name) {
     draw(chart);
   };
   chart.resize = new ResizeObserver(() => {
-    if (chart.width !== plot.clientWidth) {
-      chart.width = plot.clientWidth;
+    const size = `${plot.clientWidth} ${plot.clientHeight}`;
+    if (chart.size !== size) {
+      chart.size = size;
       redraw();
     }
     reachable(chart);
@@ -257,7 +261,7 @@ function update(chart, { title, caption, description, revision, height, table, d
   chart.revision = revision;
   writeTitle(chart.title, title);
   chart.caption.textContent = caption;
-  chart.plot.style.height = height + "px";
+  chart.plot.style.setProperty("--height", height + "px");
   chart.plot.setAttribute("aria-label", description);
   chart.tools.label();
   chart.pending = { data, layout, table };

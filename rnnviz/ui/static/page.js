@@ -1,5 +1,6 @@
 // What every page needs besides its charts: its language, and help for the keyboard and screen readers.
 
+import "./lecture.js";
 import { noteVisit } from "./visits.js";
 
 // A formula or code wider than its place scrolls, so it must be possible to focus it without a pointer.
