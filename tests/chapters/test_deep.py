@@ -124,7 +124,7 @@ def test_a_run_that_restores_masked_characters_is_refused(engine: IdleEngine, pa
     run = restoring_run()
     engine.states[run.id] = Status("finished")
     app = open_app(page, tab=tab, run=run.id, model="own")
-    assert "allowed here: runs that predict the next character" in app.error[0].value
+    assert "runs that predict the next character" in app.error[0].value
 
 
 @pytest.mark.parametrize(
