@@ -1,4 +1,4 @@
-"""Reproduce: published tables beside ours, every row to be trained again."""
+"""Reproduce: published tables beside ours, trained again live, and what holds memorising back."""
 
 import streamlit as st
 
@@ -13,6 +13,7 @@ st.markdown(frame.lesson("idea"))
 questions = {
     "notes": (_("The notes’ six"), reproduce.notes),
     "d2l": (_("The book’s table"), reproduce.d2l),
+    "held_back": (_("What holds it back"), reproduce.held_back),
 }
 ui.ask(frame, questions)
 with st.expander(_("In code")):

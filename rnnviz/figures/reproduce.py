@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from rnnviz.analysis.held_back import Learned
 from rnnviz.analysis.reproduction import Result
 from rnnviz.figures.kit import COLOURS, Drawn, Figure, apart, decimate, log_ticks
 from rnnviz.i18n import Translate
@@ -108,3 +109,57 @@ def _layout(right: int, limits: Limits, labels: Sequence[_Label], translate: Tra
             for label, place in zip(labels, places, strict=True)
         ],
     }
+
+
+# One for each switch, the plain training first; told apart by the common kinds of colour blindness.
+_SWITCH_COLOURS = ("#808890", "#3274B5", "#B07D12", "#1B8A6B", "#A0559A")
+_MINE = "#C8553D"
+_GONE = 0.22  # how much of a curve is left beyond its best epoch, where training would have stopped
+
+
+def held_back_figure(
+    curves: Mapping[str, Learned],
+    mine: tuple[str, Learned] | None,
+    references: Mapping[str, float],
+    translate: Translate = str,
+    *,
+    early: bool = False,
+) -> Figure:
+    """Training perplexity on the left and held-out perplexity on the right, against the step, on one log axis.
+
+    A dot marks where each held-out curve is lowest. With `early` stopping what comes after it is faded.
+    `mine` is drawn over the others, and thicker.
+    """
+    _ = translate
+    shown = [(name, curve, colour, 1.8) for (name, curve), colour in zip(curves.items(), _SWITCH_COLOURS, strict=True)]
+    if mine:
+        shown.append((*mine, _MINE, 3.2))
+    right = max(int(curve.step[-1]) for _name, curve, _colour, _width in shown)
+    values = np.concatenate([np.concatenate([c.training, c.held_out]) for _name, c, _colour, _width in shown])
+    limits = 0.95, 1.2 * float(np.nanmax(values[np.isfinite(values)]))
+    lines, labels = list[Drawn](), list[_Label]()
+    for name, value in references.items():
+        lines.append(_line([0, right], [value, value], name, COLOURS["reference"], 1.4, dash="dot") | {"xaxis": "x2"})
+        labels.append(_Label(name, COLOURS["reference"], value))
+    for name, curve, colour, width in shown:
+        for axis, y in (("x", curve.training), ("x2", curve.held_out)):
+            end = curve.best + 1 if early else len(y)
+            lines.append(_line(curve.step[:end], y[:end], name, colour, width) | {"xaxis": axis})
+            if end < len(y):
+                rest = _line(curve.step[end - 1 :], y[end - 1 :], name, colour, width)
+                lines.append(rest | {"xaxis": axis, "opacity": _GONE})
+        best = _line(curve.step[[curve.best]], curve.held_out[[curve.best]], name, colour, 0)
+        lines.append(best | {"xaxis": "x2", "mode": "markers", "marker": {"size": 9, "color": colour}})
+        labels.append(_Label(name, colour, float(curve.held_out[-1])))
+    layout = _layout(right, limits, labels, _)
+    step = {"title": {"text": _("training step")}, "range": [0, right * 1.02], "nticks": 5, "zeroline": False}
+    layout["margin"] = {"l": 48, "r": 190, "t": 26, "b": 40}
+    layout["xaxis"], layout["xaxis2"] = step | {"domain": [0, 0.47]}, step | {"domain": [0.53, 1]}
+    for title, x in ((_("training"), 0.0), (_("held-out"), 0.53)):
+        layout["annotations"].append(_heading(title, x))
+    return {"data": lines, "layout": layout}
+
+
+def _heading(text: str, x: float) -> Drawn:
+    place = {"xref": "paper", "yref": "paper", "x": x, "y": 1.02, "xanchor": "left", "yanchor": "bottom"}
+    return place | {"text": f"<b>{text}</b>", "showarrow": False}

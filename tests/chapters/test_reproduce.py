@@ -1,9 +1,10 @@
-"""The Reproduce page without a browser: its tables, its verdicts, and training all again."""
+"""The Reproduce page without a browser: tables and verdicts, training all again, and what holds memorising back."""
 
 from __future__ import annotations
 
 import io
 import math
+import re
 import zipfile
 from dataclasses import replace
 
@@ -12,7 +13,15 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from rnnviz import ui
-from rnnviz.analysis.published import NOTES, TABLES
+from rnnviz.analysis.held_back import (
+    SWITCHES,
+    VARIANTS,
+    held_back_config,
+    held_back_corpus,
+    shipped_held_back,
+    switches_of,
+)
+from rnnviz.analysis.published import D2L, NOTES, TABLES
 from rnnviz.analysis.reproduction import Machine, Outcome, Plan, Result
 from rnnviz.analysis.shipped_reproduction import shipped
 from rnnviz.chapters.reproduce.rows import verdict
@@ -20,7 +29,7 @@ from rnnviz.chapters.reproduce.tables import _zip
 from rnnviz.config import TrainConfig
 from rnnviz.engine.settings import step_work
 from rnnviz.figures.report import report
-from rnnviz.figures.reproduce import common_limits, experiment_figure
+from rnnviz.figures.reproduce import common_limits, experiment_figure, held_back_figure
 from rnnviz.runs.folder import Run, Status
 from rnnviz.runs.reports import EpochReport
 from rnnviz.text.corpora import corpus_of, split
@@ -163,3 +172,61 @@ def test_curves_share_an_axis_and_their_labels_do_not_meet() -> None:
     places = sorted(label["y"] for label in figures[0]["layout"]["annotations"])
     assert min(np.diff(places)) > 0.09
     assert not math.isnan(places[-1])
+
+
+# What holds it back
+
+
+def test_every_switch_is_held_out_on_the_same_text() -> None:
+    """However much they learn from; one switch changes nothing else, and more text takes as many steps."""
+    plain = held_back_config(())
+    texts = {name: held_back_corpus(held_back_config((name,))) for name in SWITCHES}
+    base = held_back_corpus(plain)
+    assert len(base.training) == plain.max_chars
+    assert len(base.held_out) == plain.held_out_chars
+    for name, text in texts.items():
+        assert text.held_out == base.held_out
+        assert text.training.endswith(base.training)
+        changed = {k for k, v in held_back_config((name,)).settings().items() if v != plain.settings()[k]}
+        assert changed == set(SWITCHES[name])
+    assert len(texts["more"].training) == 4 * len(base.training)
+    assert switches_of(held_back_config(("dropout", "more"))) == ("dropout", "more")
+    assert switches_of(TrainConfig()) is None
+
+
+def test_early_stopping_fades_what_comes_after_the_best_epoch() -> None:
+    """The dot stands at the lowest held-out perplexity; nothing of a curve is lost."""
+    curves = {"+".join(switches): curve for switches, curve in shipped_held_back().items()}
+    assert len(curves) == len(VARIANTS)
+    whole = held_back_figure(curves, None, {})["data"]
+    faded = held_back_figure(curves, None, {}, early=True)["data"]
+    assert not [line for line in whole if "opacity" in line]
+    for name, curve in curves.items():
+        (dot,) = [line for line in faded if line["name"] == name and line["mode"] == "markers"]
+        assert dot["y"] == [curve.held_out.min()]
+        kept, rest = (
+            [line for line in faded if line["name"] == name and line["xaxis"] == "x2" and ("opacity" in line) == gone]
+            for gone in (False, True)
+        )
+        assert kept[0]["x"][-1] == dot["x"][0]
+        assert len(kept[0]["x"]) + sum(len(line["x"]) - 1 for line in rest) == len(curve.step)
+
+
+def test_the_switches_are_those_of_one_live_training(engine: IdleEngine) -> None:
+    """The address has them; the button trains what they say, and its curve is drawn over the others."""
+    app = open_app("reproduce", "zh", tab="held_back")
+    before = len(charts(app)["held_back"]["data"])
+    app.toggle(key="with-dropout").set_value(True).run()
+    app.toggle(key="with-more").set_value(True).run()
+    app.button(key="train").click().run()
+    ((config, run_id),) = engine.submitted
+    assert config == held_back_config(("dropout", "more"))
+    run = Run.find(run_id)
+    assert run.corpus == held_back_corpus(config)
+    run.append([EpochReport(n, n, 9.0 - n, 10.0, 1.0, 1.0, 1.0, 1e4, 0.1) for n in (1, 2)])
+    engine.states[run_id] = Status("finished")
+    app.run()
+    chart = charts(app)["held_back"]
+    assert len(chart["data"]) == before + 3
+    assert re.search("你的：.*暂退 50%", chart["description"])
+    assert D2L.name not in app.query_params
