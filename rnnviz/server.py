@@ -21,7 +21,7 @@ import streamlit as st
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
-from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, Response
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from streamlit import config
 from streamlit.cli_util import open_browser
@@ -162,7 +162,9 @@ def _reachable_at() -> list[str]:
 def _script(request: Request) -> Response:
     """One of the files that browsers keep for ever; the middleware compresses it."""
     path = files().get(request.path_params["name"])
-    return PlainTextResponse("there is no such file", 404) if path is None else FileResponse(path)
+    if path is None:
+        return PlainTextResponse("there is no such file", 404)
+    return Response(path.read_bytes(), media_type="text/javascript")
 
 
 def _newest(request: Request) -> Response:
