@@ -49,7 +49,18 @@ LIBRARIES = {
     "pickle": [],
 }
 # Each other one belongs to a chapter.
-SHARED_PICTURES = {"kit", "curves", "gates", "equations", "cell_view", "ranking", "svg", "report", "module_trace"}
+SHARED_PICTURES = {
+    "kit",
+    "curves",
+    "gates",
+    "equations",
+    "cell_view",
+    "ranking",
+    "svg",
+    "report",
+    "module_trace",
+    "references",
+}
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ def _open(frame: Frame, cell: CellName, model: bytes, vocabulary: bytes) -> None
         if size > limit:
             raise InputError("the file has {size:,} bytes; allowed: at most {limit:,}", size=size, limit=limit)
         config, corpus, checkpoint = own_run(model, vocabulary)
-        check_drawable(config.model, cell)
+        check_drawable(config, cell)
         remember_run(frame, engine().keep(config, corpus, checkpoint))
     except InputError as error:
         show_error(frame, error)

@@ -90,7 +90,8 @@ def _say_what_differs(frame: Frame, ours: Shipped, series: Series | None) -> Non
     else:
         first = _("These results ship with the app: one seed, {seed}.").format(seed=plan.seeds[0])
     here = _("Here: {what}; {where}.").format(what=what, where=where)
-    st.caption(as_text(f"{first} {here}") + " " + frame.lesson(f"{plan.table.name}_differs"))
+    differs = frame.lesson("notes_differs") if plan.table is NOTES else frame.lesson("d2l_differs")
+    st.caption(as_text(f"{first} {here}") + " " + differs)
 
 
 def _name(frame: Frame, corpus: Corpus) -> str:
