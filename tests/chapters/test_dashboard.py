@@ -9,6 +9,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from rnnviz.i18n import translator
@@ -33,7 +34,7 @@ def test_a_slider_moves_gates_and_writing_through_the_checkpoints(engine: IdleEn
     run = Run.find(finished(engine, tmp_path))
     latest = run.recording()
     assert latest is not None
-    begun = replace(latest, signals={name: values / 2 for name, values in latest.signals.items()})
+    begun = replace(latest, signals={name: values * np.float32(0.5) for name, values in latest.signals.items()})
     for step in (2, 400):
         run.save_recording(begun, step)
     app = open_app("train", run=run.id)

@@ -62,13 +62,14 @@ def _choose(frame: Frame, run: Run | None) -> bool:
         }
         early = row.toggle(_("early stopping"), key="with-early", bind="query-params", persist_state="session")
         config = held_back_config([name for name in SWITCHES if on[name]])
-        corpus: Corpus | None = held_back_corpus(config)
+        corpus = held_back_corpus(config)
+        allowed: Corpus | None = corpus
         try:
             settings().limits.check(config, len(corpus.vocabulary))
         except InputError as error:
             show_error(frame, error)
-            corpus = None
-        training_buttons(frame, config, corpus, run)
+            allowed = None
+        training_buttons(frame, config, allowed, run)
         if run is None:
             st.caption(frame.lesson("held_back_shipped"))
     return early

@@ -37,17 +37,22 @@ def _body(frame: Frame, result: Result, words: str, series: Series | None) -> st
     _ = frame.translate
     experiment, marks = result.experiment, result.plan.marks
     source = _("notes") if result.plan.table.name == "notes" else _("book")
-    published, ours = experiment.seconds_per_epoch, result.seconds_per_epoch
+    seconds = result.seconds_per_epoch
     held_out = _("held-out, future read") if experiment.sees_the_future else _("held-out")
     rows = (
-        ("theirs", source, [published_text(result, epoch) for epoch in marks], published),
-        ("ours", _("here"), [_spread(result.perplexity(epoch)) for epoch in marks], ours and ours.median),
+        ("theirs", source, [published_text(result, epoch) for epoch in marks], experiment.seconds_per_epoch),
+        (
+            "ours",
+            _("here"),
+            [_spread(result.perplexity(epoch)) for epoch in marks],
+            seconds.median if seconds else None,
+        ),
         ("held-out", held_out, [_median(result.held_out(epoch)) for epoch in marks], None),
     )
     name = f'<th scope="rowgroup" rowspan="3">{escape(_(experiment.label))}{_doing(frame, result, series)}</th>'
     lines = []
-    for i, (kind, label, cells, seconds) in enumerate(rows):
-        numbers = "".join(f"<td>{cell}</td>" for cell in [*cells, quantity(seconds) if seconds else ""])
+    for i, (kind, label, cells, each) in enumerate(rows):
+        numbers = "".join(f"<td>{cell}</td>" for cell in [*cells, quantity(each) if each else ""])
         first, last = (name, f'<td class="verdict" rowspan="3">{escape(words)}</td>') if i == 0 else ("", "")
         lines.append(f'<tr class="{kind}">{first}<th scope="row">{escape(label)}</th>{numbers}{last}</tr>')
     return f"<tbody>{''.join(lines)}</tbody>"
