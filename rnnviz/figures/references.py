@@ -14,7 +14,7 @@ from rnnviz.runs.reports import EpochReport
 from rnnviz.text.ngram import References
 
 _SIZE = 11  # of the labels, in pixels
-_GAP = 0.058  # between two labels, as a share of the axis; a line of text in the charts' height
+_GAP = 0.11  # between two labels, as a share of the axis; a line of text where a chart is lowest, on a dashboard
 
 
 def reference_values(references: References, translate: Translate) -> dict[str, float]:
@@ -30,6 +30,7 @@ def edge_labels(values: Mapping[str, float], limits: tuple[float, float]) -> lis
     low, high = np.log10(limits)
     names = sorted(values, key=values.__getitem__)
     places = spread((np.log10([values[name] for name in names]) - low) / (high - low), _GAP)
+    places = np.maximum(places, _GAP * np.arange(len(places)))  # none is below the axis
     return [
         {
             "text": f"{name} {_text(values[name])}",

@@ -660,7 +660,7 @@ class CellView extends CellDrawing {
     this.readout.classList.toggle("cv-idle", !pointed);
     if (!pointed) {
       const asked = this.layers ? this.words.enlarge_one : this.words.point;
-      this.readout.append(asked, html("span", "cv-hint", ` ${this.words.keys}`));
+      this.readout.append(asked, html("span", "cv-hint", this.words.keys));
       return;
     }
     const { name } = pointed;
