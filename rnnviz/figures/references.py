@@ -30,7 +30,8 @@ def edge_labels(values: Mapping[str, float], limits: tuple[float, float]) -> lis
     low, high = np.log10(limits)
     names = sorted(values, key=values.__getitem__)
     places = spread((np.log10([values[name] for name in names]) - low) / (high - low), _GAP)
-    places = np.maximum(places, _GAP * np.arange(len(places)))  # none is below the axis
+    room_below = _GAP * (np.arange(len(places)) + 0.5)
+    places = np.clip(places, room_below, 1 - room_below[::-1])  # none is beyond the axis
     return [
         {
             "text": f"{name} {_text(values[name])}",

@@ -136,7 +136,7 @@ def test_lines_have_labels_at_their_ends_that_do_not_touch(language: str) -> Non
         assert [label.text for label in labels] == names
     low, high = figure.layout.yaxis.range
     places = np.array([label.y for label in labels])
-    assert (np.diff(places) >= 0.0579 * (high - low)).all()
+    assert (np.diff(places) >= 0.1099 * (high - low)).all()
     assert low < places[0]
     assert places[-1] < high
     assert max(len(label.text) for label in labels) * 5 < figure.layout.margin.r < 110
