@@ -12,9 +12,9 @@ run: install
 	$(BIN)/streamlit run app.py
 
 # For everybody in the room: on all network interfaces, with the limits of a hosted server, on all of its cores.
-CORES = $$($(BIN)/python -c "from rnnviz.engine.cluster import default_workers; print(default_workers())")
+RNNVIZ_WORKERS ?= $$($(BIN)/python -c "from rnnviz.engine.cluster import default_workers; print(default_workers())")
 class: install
-	RNNVIZ_HOSTED=1 RNNVIZ_WORKERS="$${RNNVIZ_WORKERS:-$(CORES)}" $(BIN)/streamlit run app.py --server.address 0.0.0.0
+	RNNVIZ_HOSTED=1 RNNVIZ_WORKERS=$(RNNVIZ_WORKERS) $(BIN)/streamlit run app.py --server.address 0.0.0.0
 
 install: $(VENV)/.installed
 

@@ -204,8 +204,8 @@ def test_curves_move_where_a_proxy_does_not_pass_their_address(browser: Browser,
 
     visitor.route("**/app/newest/**", refuse)
     open_page(visitor, f"{server.url}/train?epochs=100000&{SMALL}")
-    train(visitor)
-    wait_until(lambda: asked)
+    with visitor.expect_request("**/app/newest/**"):
+        train(visitor)
     reached = len(curve(visitor, "perplexity", "training"))
     wait_until(lambda: len(curve(visitor, "perplexity", "training")) > reached + 1)
     visitor.get_by_role("button", name="Stop").click()
@@ -220,7 +220,7 @@ def test_both_languages_come_from_browser_picker_and_address(browser: Browser, s
         visitor.goto(f"{server.url}/train")
         expect(visitor.get_by_role("heading", name="训练", level=1)).to_be_visible(timeout=60_000)
         for label in ("困惑度", "梯度范数", "模型写出的文字", "更新门"):
-            expect(visitor.get_by_text(label).first).to_be_visible()
+            expect(visitor.get_by_text(label).filter(visible=True).first).to_be_visible()
     for visitor in visit(browser, locale="de-DE"):
         visitor.goto(f"{server.url}/?lang=zh")
         expect(visitor.get_by_role("heading", level=1)).to_have_text(heading("home", translator("zh")))
