@@ -7,7 +7,7 @@ import { noteVisit } from "./visits.js";
 const sizes = new ResizeObserver((entries) => {
   for (const entry of entries) {
     const target = /** @type {HTMLElement} */ (entry.target);
-    if (target.scrollWidth > target.clientWidth) target.tabIndex = 0;
+    if (target.scrollWidth > target.clientWidth || target.scrollHeight > target.clientHeight) target.tabIndex = 0;
     else target.removeAttribute("tabindex");
   }
 });
@@ -24,6 +24,9 @@ function look() {
   // Streamlit gives its own place for files no role, but a name.
   for (const place of document.querySelectorAll('[data-testid="stFileUploaderDropzone"][role="presentation"]')) {
     place.setAttribute("role", "group");
+    // In a narrow column its button shows a picture alone.
+    const button = place.querySelector("button");
+    button?.setAttribute("aria-label", `${button.textContent.trim()} ${place.getAttribute("aria-label")}`);
   }
 }
 
