@@ -5,15 +5,16 @@ BIN := $(VENV)/bin
 PO := rnnviz/locale/zh/LC_MESSAGES/rnnviz.po
 KEYWORDS := -k InputError -k HostError -k _fail:2 -k Signal:2 -k Preset:2 -k NamedCorpus:2 -k PageInfo:2 -k Status:2 -k translate
 
-.PHONY: run class test install check messages example chapters gallery latency lock clean
+.PHONY: run class test install check messages example chapters reproduction gallery latency loading lock clean
 
 # For this machine alone.
 run: install
 	$(BIN)/streamlit run app.py
 
-# For everybody in the room: on all network interfaces, with the limits of a hosted server.
+# For everybody in the room: on all network interfaces, with the limits of a hosted server, on all of its cores.
+RNNVIZ_WORKERS ?= $$($(BIN)/python -c "from rnnviz.engine.cluster import default_workers; print(default_workers())")
 class: install
-	RNNVIZ_HOSTED=1 $(BIN)/streamlit run app.py --server.address 0.0.0.0
+	RNNVIZ_HOSTED=1 RNNVIZ_WORKERS=$(RNNVIZ_WORKERS) $(BIN)/streamlit run app.py --server.address 0.0.0.0
 
 install: $(VENV)/.installed
 
@@ -116,6 +117,17 @@ chapters: $(VENV)/.installed
 	$(BIN)/python -m rnnviz.nn.side_by_side data/side_by_side
 	$(BIN)/python -m rnnviz.nn.future data/bidirectional
 
+# What the Reproduce page opens on: the notes' experiments with three seeds, and the book's with one. Half an hour on
+# two processors; what was interrupted goes on.
+define reproduce
+$(BIN)/python -m rnnviz reproduce --table $(1) --seeds $(2) --json --out build/reproduction-$(1)
+$(BIN)/python -m rnnviz.reproduce $(1) $(2) build/reproduction-$(1) data/reproduction/$(1).json
+endef
+
+reproduction: $(VENV)/.installed
+	$(call reproduce,notes,3)
+	$(call reproduce,d2l,1)
+
 # Take screenshots of every page in both languages, light and dark.
 gallery: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.browser.setup
@@ -126,6 +138,11 @@ latency: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.browser.setup
 	$(BIN)/python -m tests.browser.latency
 
+# Measure how soon pages show their first picture, what they load for it, and how smoothly a run is shown.
+loading: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.browser.setup
+	$(BIN)/python -m tests.browser.loading
+
 clean:
-	rm -rf $(VENV) build static/*.js static/charts-* .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -9,7 +9,7 @@ frame = ui.open_page("bidirectional")
 _ = frame.translate
 ui.engine()  # its workers start while the visitor reads
 
-st.markdown(frame.lesson("idea"))
+ui.introduce(frame, "idea")
 questions = {
     "passes": (_("Both passes"), bidirectional.passes),
     "cheat": (_("Perplexity 1"), bidirectional.cheat),

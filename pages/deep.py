@@ -9,7 +9,7 @@ frame = ui.open_page("deep")
 _ = frame.translate
 ui.engine()  # its workers start while the visitor reads
 
-st.markdown(frame.lesson("idea"))
+ui.introduce(frame, "idea")
 questions = {
     "stack": (_("The stack"), deep.stack),
     "training": (_("Layer by layer"), deep.training),

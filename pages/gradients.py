@@ -9,7 +9,7 @@ frame = ui.open_page("gradients")
 _ = frame.translate
 ui.engine()  # its workers start while the visitor reads
 
-st.markdown(frame.lesson("idea"))
+ui.introduce(frame, "idea")
 questions = {
     "unrolled": (_("Unrolled"), gradients.unrolled),
     "reach": (_("Against the lag"), gradients.reach),

@@ -9,7 +9,7 @@ frame = ui.open_page("gru")
 _ = frame.translate
 ui.engine()  # its workers start while the visitor reads
 
-st.markdown(frame.lesson("idea"))
+ui.introduce(frame, "idea")
 questions = {
     "cell": (_("The cell"), gru.cell),
     "limits": (_("What the gates are for"), gru.limits),

@@ -13,7 +13,7 @@ ORDERS = [str(n) for n in range(1, MAX_ORDER + 1)]
 frame = ui.open_page("language_model")
 _ = frame.translate
 
-st.markdown(frame.lesson("idea"))
+ui.introduce(frame, "idea")
 with st.container(border=True):
     row = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
     name = ui.choose_text(frame, row)

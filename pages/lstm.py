@@ -9,7 +9,7 @@ frame = ui.open_page("lstm")
 _ = frame.translate
 ui.engine()  # its workers start while the visitor reads
 
-st.markdown(frame.lesson("idea"))
+ui.introduce(frame, "idea")
 questions = {
     "cell": (_("The cell"), lstm.cell),
     "limits": (_("Limits"), lstm.limits),

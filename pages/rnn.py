@@ -11,14 +11,15 @@ frame = ui.open_page("rnn")
 _ = frame.translate
 ui.engine()  # its workers start while the visitor reads
 
-st.markdown(frame.lesson("idea"))
+ui.introduce(frame, "idea")
 views = {"step": _("One step"), "train": _("Train one"), "carry": _("Carry and detach")}
-view = ui.pick(st, _("Show"), tuple(views), "view", views.__getitem__)
+rnn.take_older_address(tuple(views))
+view = ui.pick(st, _("Show"), tuple(views), "show", views.__getitem__)
 
 if view == "step":
     rnn.show_step(frame, ui.chosen_run(frame), frame.lesson("state"))
 elif view == "train":
-    st.markdown(frame.lesson("train"))
+    ui.introduce(frame, "train")
     run = ui.small_training(frame, _("Network"), rnn.variants(_))
     if run is None:
         st.caption(frame.lesson("example"))

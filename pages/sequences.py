@@ -8,10 +8,10 @@ from rnnviz.chapters import sequences
 frame = ui.open_page("sequences")
 _ = frame.translate
 
-st.markdown(frame.lesson("idea"))
+ui.introduce(frame, "idea")
 parts = {"vectors": _("From text to vectors"), "batches": _("From text to mini-batches")}
 if ui.pick(st, _("Part"), tuple(parts), "part", parts.__getitem__) == "vectors":
-    st.markdown(frame.lesson("vectors"))
+    ui.introduce(frame, "vectors")
     sequences.show_vectors(frame, frame.lesson("text"))
     st.header(_("What to try"))
     st.markdown(frame.lesson("try_vectors"))
@@ -20,7 +20,7 @@ if ui.pick(st, _("Part"), tuple(parts), "part", parts.__getitem__) == "vectors":
     with st.expander(_("In code")):
         st.markdown(frame.lesson("vectors_code"))
 else:
-    st.markdown(frame.lesson("batches"))
+    ui.introduce(frame, "batches")
     sequences.show_batches(frame)
     st.header(_("What to try"))
     st.markdown(frame.lesson("try_batches"))

@@ -8,23 +8,15 @@ frame = ui.open_page("train")
 _ = frame.translate
 ui.engine()  # its workers start while the visitor reads
 
-st.markdown(frame.lesson("idea"))
-run = ui.chosen_run(frame)
-
-# Each has its own place: if one says nothing, the others stay where they are, and the browser never shows one twice.
-with st.container(border=True):
-    with st.container():
-        config = ui.training_form(frame)
-    with st.container():
-        limit = f"{_('All settings')} → {_('Training characters')}"
-        corpus = ui.chosen_corpus(frame, config, limit) if config else None
-    ui.training_buttons(frame, config, corpus, run)
-
-with st.container():
-    if run is None:
-        st.caption(frame.lesson("example"))
+with st.container(key="training"):  # the head of the page; what it says or not moves nothing below it
+    said = st.container(key="training-idea")
+    with said:
+        run = ui.chosen_run(frame)
+        other = ui.run_beside(frame, run)
+    if not ui.watching() and ui.training_bar(frame, run, said):
+        said.markdown(frame.lesson("idea"))
 shown = run or ui.example(frame)
-ui.show_run(frame, shown)
+ui.show_run(frame, shown, frame.lesson("example"), other)
 ui.show_downloads(frame, shown)
 
 st.header(_("What to try"))

@@ -17,12 +17,16 @@ if TYPE_CHECKING:
     from rnnviz.analysis.reading import Reading
     from rnnviz.config import PRESETS, ModelConfig, TrainConfig
     from rnnviz.errors import InputError
+    from rnnviz.figures.module_trace import ModuleTrace
+    from rnnviz.modules import trace_module
     from rnnviz.nn.future import evaluate_masked
     from rnnviz.nn.generation import generate, predict
     from rnnviz.nn.gradients import gradient_by_lag
     from rnnviz.nn.model import LanguageModel
+    from rnnviz.nn.modules import from_torch
     from rnnviz.nn.tracing import trace
     from rnnviz.nn.training import Trainer, evaluate, perplexity, train
+    from rnnviz.notebook import show, train_live
     from rnnviz.runs.folder import Run
     from rnnviz.runs.recording import Generation, Trace
     from rnnviz.text.corpora import Corpus, Vocabulary, corpus_of, one_hot, read, split
@@ -36,6 +40,9 @@ _HOMES = {
     "nn.gradients": ("gradient_by_lag",),
     "nn.future": ("evaluate_masked",),
     "nn.generation": ("generate", "predict"),
+    "figures.module_trace": ("ModuleTrace",),
+    "modules": ("trace_module",),
+    "nn.modules": ("from_torch",),
     "nn.model": ("LanguageModel",),
     "text.ngram": ("NgramModel", "fit_ngrams"),
     "nn.tracing": ("trace",),
@@ -45,6 +52,7 @@ _HOMES = {
     "text.sampling": ("Coverage", "cover", "epoch_starts", "window"),
     "text.corpora": ("Corpus", "Vocabulary", "corpus_of", "one_hot", "read", "split"),
     "nn.training": ("Trainer", "evaluate", "perplexity", "train"),
+    "notebook": ("show", "train_live"),
 }
 _MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -57,6 +65,7 @@ __all__ = [
     "Lag",
     "LanguageModel",
     "ModelConfig",
+    "ModuleTrace",
     "NgramModel",
     "Reading",
     "Run",
@@ -70,15 +79,19 @@ __all__ = [
     "evaluate",
     "evaluate_masked",
     "fit_ngrams",
+    "from_torch",
     "generate",
     "gradient_by_lag",
     "one_hot",
     "perplexity",
     "predict",
     "read",
+    "show",
     "split",
     "trace",
+    "trace_module",
     "train",
+    "train_live",
     "window",
 ]
 

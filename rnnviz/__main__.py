@@ -1,4 +1,4 @@
-"""The command line: `rnnviz train`, `generate RUN`, `gates RUN`, `reproduce`, `bench` and `load`.
+"""The command line: `rnnviz app`, `train`, `generate RUN`, `gates RUN`, `reproduce`, `bench` and `load`.
 
 Exit codes: 0; 2 for bad usage, bad input or a training that diverged; 1 if the host cannot go on,
 as with a full disk (both with one line that says what is wrong); 130 after Ctrl-C, with the
@@ -11,7 +11,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from enum import Enum
@@ -22,15 +22,16 @@ import typer
 from rich.box import HORIZONTALS
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.table import Table as Grid
 
-from rnnviz.analysis.reproduction import EPOCHS, EXPERIMENTS, MARKS, Plan
-from rnnviz.cells import Activation, CellName, Reset, find_cell
+from rnnviz.analysis.published import TABLES, Table
+from rnnviz.analysis.reproduction import Machine, Plan
+from rnnviz.cells import Activation, CellName, Reset, cell_of, find_cell
 from rnnviz.config import PRESETS, Device, Implementation, Initialisation, Optimizer, Sampling, Task, TrainConfig
 from rnnviz.errors import HostError, InputError
 from rnnviz.i18n import quantity, why_it_cannot_continue, why_not_a_language_model
-from rnnviz.runs.folder import DISK_FULL, Run, Status
-from rnnviz.runs.reports import EpochReport, FailureReport, PredictionReport, Report
+from rnnviz.runs.folder import DISK_FULL, CheckpointName, Run, Status
+from rnnviz.runs.reports import EpochReport, FailureReport, PredictionReport, Report, best_held_out
 from rnnviz.text import corpora
 
 if TYPE_CHECKING:
@@ -39,6 +40,12 @@ if TYPE_CHECKING:
 
 _DEFAULTS = TrainConfig()
 _INTERRUPTED = 130
+
+
+def _names(tables: Iterable[Table]) -> str:
+    return ", ".join(name for table in tables for name in table.experiments)
+
+
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
@@ -47,6 +54,22 @@ def root(context: typer.Context) -> None:
     """Train small recurrent language models, let them write, and look inside."""
     if context.invoked_subcommand is None:
         print(context.get_help())
+
+
+@app.command("app")
+def start_app(
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="The first free one from 8501 on, unless given.")
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option(help="Where to listen: this machine alone, unless given; 0.0.0.0: everywhere.")
+    ] = None,
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Do not open the app in a browser.")] = False,
+) -> None:
+    """Start the app: its pages, its texts and its trained models."""
+    from rnnviz.server import serve
+
+    serve(address, port, browser=not no_browser)
 
 
 @app.command()
@@ -92,6 +115,10 @@ def train(
     optimizer: Annotated[Optimizer, typer.Option()] = _DEFAULTS.optimizer,
     learning_rate: Annotated[float, typer.Option()] = _DEFAULTS.learning_rate,
     clip: Annotated[float, typer.Option(help="Threshold theta of the global gradient norm; 0: off.")] = _DEFAULTS.clip,
+    weight_decay: Annotated[
+        float,
+        typer.Option(help="Each step also multiplies the weights by 1 - learning_rate * weight_decay (SGD, AdamW)."),
+    ] = _DEFAULTS.weight_decay,
     seed: Annotated[int, typer.Option()] = _DEFAULTS.seed,
     device: Annotated[Device, typer.Option()] = _DEFAULTS.device,
     prefixes: Annotated[
@@ -251,19 +278,30 @@ def _finish(run: Run, failure: FailureReport | None, epochs: list[EpochReport], 
     if epochs:
         last = epochs[-1]
         names = ["perplexity, future read", "held-out, future read"] if ahead else ["perplexity", "held-out"]
-        table = Table("epoch", *names, "‖g‖ before", "‖g‖ after", "characters/s")
-        held_out = "–" if last.held_out_perplexity is None else quantity(last.held_out_perplexity)
+        table = Grid("epoch", *names, "‖g‖ before", "‖g‖ after", "characters/s")
         numbers = (last.perplexity, last.norm_before, last.norm_after, last.characters_per_second)
         perplexity, before, after, speed = map(quantity, numbers)
-        cells = [f"{last.epoch:,}", perplexity, held_out, before, after, speed]
+        cells = [f"{last.epoch:,}", perplexity, _held_out(last), before, after, speed]
         if last.held_out_accuracy is not None:
             table.add_column("restored")
             cells.append(f"{last.held_out_accuracy:.1%}")
         table.add_row(*cells)
         console.print(table)
+        best = best_held_out(run.epochs())
+        if best and run.has_best:
+            console.print(
+                f"lowest held-out perplexity: {_held_out(best)} in epoch {best.epoch:,}; "
+                "rnnviz generate RUN --checkpoint best writes with its weights",
+                highlight=False,
+                soft_wrap=True,
+            )
         if ahead:
             console.print(why_not_a_language_model(str), why_it_cannot_continue(str), highlight=False)
     console.print(f"run: {run.folder}", markup=False, highlight=False, emoji=False, soft_wrap=True)
+
+
+def _held_out(report: EpochReport) -> str:
+    return "–" if report.held_out_perplexity is None else quantity(report.held_out_perplexity)
 
 
 @contextmanager
@@ -315,17 +353,19 @@ def _progress(console: Console, total: int, *, reads_ahead: bool) -> Iterator[An
         BarColumn(),
         TextColumn("{task.completed:,}/{task.total:,}"),
         TextColumn("perplexity {task.fields[perplexity]}" + (", future read" if reads_ahead else "")),
+        TextColumn("held-out {task.fields[held_out]}"),
         TextColumn("{task.fields[speed]} characters/s"),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console) as progress:
-        task = progress.add_task("", total=total, perplexity="–", speed="–")
+        task = progress.add_task("", total=total, perplexity="–", held_out="–", speed="–")
 
         def advance(report: Report, step: int) -> None:
             progress.update(task, completed=step)
             if isinstance(report, EpochReport):
                 speed = quantity(report.characters_per_second)
-                progress.update(task, perplexity=quantity(report.perplexity), speed=speed)
+                held_out = _held_out(report)
+                progress.update(task, perplexity=quantity(report.perplexity), held_out=held_out, speed=speed)
 
         yield advance
 
@@ -341,6 +381,9 @@ def generate(
     temperature: Annotated[float, typer.Option(help="0 always takes the likeliest character.")] = 1.0,
     top_k: Annotated[int | None, typer.Option(help="Choose among the k likeliest only.")] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1)] = 0,
+    checkpoint: Annotated[
+        CheckpointName, typer.Option(help="The newest, or the best: of the epoch with the lowest held-out perplexity.")
+    ] = "latest",
 ) -> None:
     """Let a trained run write."""
     opened = Run.open(run)
@@ -358,6 +401,7 @@ def generate(
         temperature=temperature,
         top_k=top_k,
         seed=seed,
+        checkpoint=checkpoint,
     )
     print(written.text)
 
@@ -410,7 +454,7 @@ def _cell_page(run: Run, passage: str, layer: int) -> bytes:
     from rnnviz.nn.execution import read
 
     model = run.config.model
-    check_size(model, len(passage))  # before the text is read, which takes long if the text is absurdly long
+    check_size(cell_of(model), model.hidden_size, len(passage))  # before it is read: an absurdly long text takes long
     reading = read(str(run.folder), passage, layer)
     return cell_page(pack_cell(reading), f"{find_cell(model.cell).label}: {run.id}").encode()
 
@@ -429,21 +473,30 @@ def _recording(run: Run, passage: str, form: _Format) -> bytes:
     return json.dumps(recorded.to_json(), ensure_ascii=False).encode()
 
 
+class _TableName(Enum):
+    NOTES = "notes"
+    D2L = "d2l"
+
+
 @app.command()
 def reproduce(
+    table: Annotated[
+        _TableName,
+        typer.Option(help="notes: the lecture notes' six; d2l: the nine of Dive into Deep Learning, 500 epochs each."),
+    ] = _TableName.NOTES,
     corpus: Annotated[
-        str,
+        str | None,
         typer.Option(help="A file (.txt, .zip) or one of ours, of which 10,000 characters are used."),
-    ] = "lyrics-zh",
+    ] = None,
     encoding: Annotated[str | None, typer.Option(help="Of the file. It is found unless given.")] = None,
     implementation: Annotated[Implementation, typer.Option(help="With which all are trained.")] = "fused",
     only: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help=f"One of {', '.join(EXPERIMENTS)}; give it several times."),
+        typer.Option(metavar="NAME", help=f"One of {_names(TABLES.values())}; give it several times."),
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, max=100, help="How many; their median and range are shown.")] = 1,
     seed: Annotated[int, typer.Option(help="The first of them.")] = _DEFAULTS.seed,
-    epochs: Annotated[int, typer.Option(help="Fewer than the notes' give a quick look.")] = EPOCHS,
+    epochs: Annotated[int | None, typer.Option(help="Fewer than were published give a quick look.")] = None,
     prefixes: Annotated[
         list[str] | None, typer.Option("--prefix", help="What to continue; give it several times.")
     ] = None,
@@ -452,11 +505,19 @@ def reproduce(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object an experiment on standard output.")] = False,
 ) -> None:
-    """Train the six experiments of the lecture notes, and set their figures beside what the notes recorded."""
+    """Train published experiments, those of the lecture notes by default, and compare what they reach."""
     from rnnviz.reproduce import Reproduction
 
+    chosen = TABLES[table.value]
     plan = _plan(
-        corpus, encoding, only or list(EXPERIMENTS), range(seed, seed + seeds), implementation, epochs, prefixes
+        chosen,
+        corpus,
+        encoding,
+        only,
+        range(seed, seed + seeds),
+        implementation,
+        chosen.epochs if epochs is None else epochs,
+        prefixes,
     )
     reproduction = Reproduction(plan, out)
     with _interruption() as interrupted:
@@ -478,27 +539,29 @@ def reproduce(
 
 
 def _plan(
-    corpus: str,
+    table: Table,
+    corpus: str | None,
     encoding: str | None,
-    names: Sequence[str],
+    only: Sequence[str] | None,
     seeds: Sequence[int],
     implementation: Implementation,
     epochs: int,
     prefixes: Sequence[str] | None,
 ) -> Plan:
     """What is to be trained. Raises InputError where a name or a setting is not allowed."""
+    names = only or list(table.experiments)
     for name in names:
-        if name not in EXPERIMENTS:
-            allowed = ", ".join(EXPERIMENTS)
-            raise InputError("{name} is {value}; allowed: {allowed}", name="only", value=name, allowed=allowed)
-    config = _DEFAULTS.with_settings({"corpus": corpus})
+        if name not in table.experiments:
+            raise InputError("{name} is {value}; allowed: {allowed}", name="only", value=name, allowed=_names([table]))
+    config = _DEFAULTS.with_settings({"corpus": corpus or table.corpus})
     return Plan(
         corpora.corpus_of(config, _text(config, encoding)),
-        tuple(experiment for name, experiment in EXPERIMENTS.items() if name in names),
+        tuple(experiment for name, experiment in table.experiments.items() if name in names),
         implementation,
         tuple(seeds),
         epochs,
         tuple(prefixes or ()),
+        table,
     )
 
 
@@ -522,22 +585,28 @@ def _reproduction_progress(reproduction: Reproduction) -> Iterator[Callable[[], 
 
 def _tell_results(reproduction: Reproduction) -> None:
     """A table of our figures and the notes', the reference perplexities, and what the models write."""
-    from rnnviz.figures.report import SEES_THE_FUTURE, perplexity_text, reference_values, setting_text, spread_text
-    from rnnviz.reproduce import torch_version
+    from rnnviz.figures.report import (
+        SEES_THE_FUTURE,
+        perplexity_text,
+        published_text,
+        reference_values,
+        setting_text,
+        spread_text,
+    )
 
     console, plan, results = Console(), reproduction.plan, reproduction.results()
-    print(setting_text(plan, torch_version()))
+    print(setting_text(plan, Machine.here().torch))
     marks = [str(epoch) for epoch in plan.marks]
     heading = "perplexity after so many epochs"
-    table = Table("experiment", "", *marks, "s/epoch", title=heading, box=HORIZONTALS, pad_edge=False)
+    table = Grid("experiment", "", *marks, "s/epoch", title=heading, box=HORIZONTALS, pad_edge=False)
     for result in results:
         experiment, seconds = result.experiment, result.seconds_per_epoch
-        recorded = dict(zip(MARKS, experiment.perplexity, strict=True))
+        published = experiment.seconds_per_epoch
         ours = [spread_text(result.perplexity(epoch)) for epoch in plan.marks]
-        notes = [perplexity_text(recorded[epoch]) if epoch in recorded else "" for epoch in plan.marks]
+        theirs = [published_text(result, epoch) for epoch in plan.marks]
         held_out = [spread_text(result.held_out(epoch)) for epoch in plan.marks]
         table.add_row(experiment.name, "training", *ours, quantity(seconds.median) if seconds else "–")
-        table.add_row("", "notes", *notes, quantity(experiment.seconds_per_epoch))
+        table.add_row("", plan.table.name, *theirs, quantity(published) if published else "")
         table.add_row("", "held-out" + "¹" * experiment.sees_the_future, *held_out, end_section=True)
     console.print(table)
     if any(result.experiment.sees_the_future for result in results):
@@ -567,7 +636,7 @@ def bench(
     """Measure a training step of every implementation, side by side, in turns."""
     from rnnviz.nn.bench import run
 
-    table = Table("setting", "cell", "threads", "implementation", "characters/s", "of fused", "of the peak")
+    table = Grid("setting", "cell", "threads", "implementation", "characters/s", "of fused", "of the peak")
     for measured in run(quick=quick):
         if as_json:
             _print_json(asdict(measured))
@@ -590,7 +659,7 @@ def load_test(
     viewers: Annotated[int, typer.Option(min=1, max=200, help="Visitors who watch.")] = 30,
     runs: Annotated[int, typer.Option(min=1, max=50, help="Runs that train at the same time.")] = 8,
     seconds: Annotated[float, typer.Option(min=5, max=300, help="How long everybody watches.")] = 20,
-    workers: Annotated[int | None, typer.Option(min=1, max=64, help="One a core by default.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, max=64, help="As many as the app has by default.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
 ) -> None:
     """Start an app on this machine, fill it with visitors and runs, and report what they experience."""
@@ -600,7 +669,7 @@ def load_test(
     if as_json:
         _print_json(outcome)
         return
-    table = Table("measured", "value", title=f"{viewers} viewers, {runs} runs")
+    table = Grid("measured", "value", title=f"{viewers} viewers, {runs} runs")
     for label, value in (
         ("updates per viewer and second", f"{outcome['updates_per_viewer_and_second']:.2f}"),
         ("an interaction, median", f"{1000 * outcome['latency_p50']:.0f} ms"),

@@ -145,6 +145,27 @@ def short_names(names: Iterable[str]) -> list[str]:
     return names if several else [name.rpartition(".")[2] for name in names]
 
 
+def unpack(cell: Cell, W_x: Array, W_h: Array, b: Array, b_second: Array) -> dict[str, Array]:
+    """Views of torch's packed parameters (G h, d), (G h, h) and (G h,) for G blocks, under the textbook's names.
+
+    torch has two bias vectors per gate where the textbook has one. Of the second only b_hn is a parameter here.
+    """
+    h = len(W_h) // len(cell.blocks)
+    weights: dict[str, Array] = {}
+    for i, block in enumerate(cell.blocks):
+        rows = slice(i * h, (i + 1) * h)
+        weights |= {f"W_x{block}": W_x[rows].T, f"W_h{block}": W_h[rows].T, f"b_{block}": b[rows]}
+    return weights | ({"b_hn": b_second[-h:]} if cell.inner_bias else {})
+
+
+def unpack_trained(cell: Cell, W_x: Array, W_h: Array, b: Array, b_second: Array) -> dict[str, Array]:
+    """The same for parameters that torch has trained: the sum of both biases, save around the GRU's reset gate."""
+    total, h = b + b_second, len(W_h) // len(cell.blocks)
+    if cell.inner_bias:
+        total[-h:] = b[-h:]
+    return unpack(cell, W_x, W_h, total, b_second)
+
+
 def interpret(wiring: Iterable[Node], given: Mapping[str, Array], W: Weights) -> Signals:
     """Every value of a computation graph by its node's name, from X, H_before and, for the LSTM, C_before.
 

@@ -34,11 +34,12 @@ RANGES: dict[str, tuple[float, float]] = {
     "epochs": (1, 100_000),
     "learning_rate": (1e-8, 1e4),
     "clip": (0, 1e9),
+    "weight_decay": (0, 100),
     "seed": (0, 2**31 - 1),
     "predict_every": (0, 100_000),
     "predict_length": (1, 2000),
 }
-_REAL = {"forget_bias", "dropout", "learning_rate", "clip"}
+_REAL = {"forget_bias", "dropout", "learning_rate", "clip", "weight_decay"}
 _OPTIONAL = {"held_out_chars"}
 _SWITCHES = {"bidirectional", "residual", "keep_line_breaks"}
 _TEXTS = {"corpus", "probe"}
@@ -168,6 +169,11 @@ class TrainConfig:
     threshold theta of the global gradient norm; 0 turns clipping off. `predict_every` counts
     epochs; 0 turns prediction off. `probe` is the text over which the gates are recorded. `task` is
     "predict" for the next character, or "restore" for characters that are masked in the input.
+
+    `weight_decay` is λ: each step also multiplies all parameters, biases too, by 1 - ηλ, where η is the
+    learning rate. For SGD that is the same as an L2 penalty of λ/2 ‖w‖² in the loss (torch.optim.SGD);
+    for Adam it is decoupled from the gradient (torch.optim.AdamW; Loshchilov & Hutter 2019). Clipping acts on
+    the gradient of the loss alone, and 0 turns the decay off.
     """
 
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -182,6 +188,7 @@ class TrainConfig:
     optimizer: Optimizer = "sgd"
     learning_rate: float = 100.0
     clip: float = 0.01
+    weight_decay: float = 0.0
     seed: int = 0
     device: Device = "auto"
     prefixes: tuple[str, ...] = ()
@@ -192,6 +199,13 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         _check(self)
+        if self.learning_rate * self.weight_decay > 1:
+            raise InputError(
+                "weight_decay is {value:g}; allowed: at most 1 / learning_rate = {limit:g}, "
+                "because each step multiplies the weights by 1 - learning_rate * weight_decay",
+                value=self.weight_decay,
+                limit=1 / self.learning_rate,
+            )
         if isinstance(self.prefixes, str):
             raise InputError("prefixes is {value!r}; allowed: a list of texts in UTF-8", value=self.prefixes)
         object.__setattr__(self, "prefixes", tuple(self.prefixes))
@@ -204,6 +218,11 @@ class TrainConfig:
     def reads_ahead(self) -> bool:
         """Whether the model has read the characters that it predicts: its perplexity is not a language model's then."""
         return self.model.bidirectional and self.task == "predict"
+
+    def check_predicts(self) -> None:
+        """Raises InputError for a run that restores masked characters, where only one that predicts can be studied."""
+        if self.task != "predict":
+            raise InputError("the run restores masked characters; allowed here: runs that predict the next character")
 
     def check_size(self, vocab_size: int, limit: int = MAX_PARAMETERS) -> None:
         """Raises InputError where the model would have more parameters than `limit`."""

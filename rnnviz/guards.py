@@ -1,20 +1,23 @@
 """Middleware that every request passes before it reaches Streamlit.
 
 It refuses requests from pages of other sites, adds security headers to answers, removes uploads that
-nobody reads, and keeps a page that was left from coming back.
+nobody reads, keeps a page that was left from coming back, and compresses files that never change.
 """
 
 from __future__ import annotations
 
+import asyncio
+import gzip
 import logging
 import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
+from cachetools import LRUCache
 from google.protobuf.message import DecodeError
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import PlainTextResponse
+from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from streamlit.proto.BackMsg_pb2 import BackMsg
 
@@ -22,6 +25,8 @@ HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "same-origin"
 NO_FOREIGN_FRAMES = {"X-Frame-Options": "SAMEORIGIN", "Content-Security-Policy": "frame-ancestors 'self'"}
 KEPT_UPLOADS = 2  # of a session
 KEPT_UPLOAD_BYTES = 64 * 2**20  # of all sessions
+KEPT_FILE_BYTES = 24 * 2**20  # compressed
+_LASTING = re.compile(r"/static/(js|css)/|/app/static/(plotly|charts)-[0-9a-f]{12}\b")
 _UPLOAD = re.compile(r"/_stcore/upload_file/(?P<session>[^/]+)/[^/]+")
 _log = logging.getLogger(__name__)
 
@@ -141,3 +146,50 @@ def _rerun_of(message: Message) -> tuple[str, str]:
     except DecodeError:  # Streamlit will say so
         return "", ""
     return rerun.page_script_hash, rerun.fragment_id
+
+
+class LastingFiles:
+    """Compresses a script or style whose name changes with its content once for all visitors.
+
+    Browsers keep it for ever. Streamlit would send its own scripts as they are, and compress ours for every visitor.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+        self._kept: LRUCache[str, Response] = LRUCache(KEPT_FILE_BYTES, getsizeof=lambda answer: len(answer.body))
+        self._compressing = asyncio.Lock()  # a class that arrives at once asks for the same files
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "GET" or not _LASTING.search(scope["path"]):
+            return await self.app(scope, receive, send)
+        asked = Headers(scope=scope)
+        if "gzip" not in asked.get("accept-encoding", "") or "range" in asked:
+            return await self.app(scope, receive, send)
+        async with self._compressing:
+            answer = self._kept.get(scope["path"]) or await self._compressed(scope, receive)
+        return await answer(scope, receive, send)
+
+    async def _compressed(self, scope: Scope, receive: Receive) -> Response:
+        """The application's answer; it is kept if there is such a file."""
+        sent: list[Message] = []
+
+        async def collect(message: Message) -> None:
+            sent.append(message)
+
+        await self.app({**scope, "headers": [], "extensions": {}}, receive, collect)
+        body = b"".join(message.get("body", b"") for message in sent[1:])
+        headers = MutableHeaders(raw=list(sent[0]["headers"]))
+        # Streamlit answers with the page itself where it has no such file.
+        if sent[0]["status"] != 200 or headers.get("cache-control") == "no-cache":
+            return Response(body, sent[0]["status"], headers)
+        for name in ("content-length", "etag", "last-modified"):
+            del headers[name]
+        headers |= {
+            "Cache-Control": "public, immutable, max-age=31536000",
+            "Content-Encoding": "gzip",
+            "Vary": "Accept-Encoding",
+        }
+        answer = Response(await asyncio.to_thread(gzip.compress, body, 6), 200, headers)
+        if len(answer.body) <= KEPT_FILE_BYTES:
+            self._kept[scope["path"]] = answer
+        return answer

@@ -4,7 +4,7 @@
 
 starts its own app on the loopback address, in its own home folder. First one run trains
 alone, then all of them with nobody watching, then with every viewer, then again with nobody. Each
-viewer refreshes as a browser does and occasionally chooses another signal. The test ends by itself.
+viewer refreshes as a browser does and occasionally sorts the units anew. The test ends by itself.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from websockets.asyncio.client import ClientConnection, connect
 
-from rnnviz.engine.settings import MIB
+from rnnviz.engine.settings import MIB, Settings
 from rnnviz.errors import InputError
 from rnnviz.runs.folder import Run
 from rnnviz.runs.follower import Follower
 
-ROOT = Path(__file__).resolve().parent.parent
 _ALONE_SECONDS, _UNWATCHED_SECONDS = 8.0, 8.0
 _THINKING = (2.0, 4.0)  # seconds between two choices of a visitor
 _PATIENCE = 60.0
-_SIGNALS = {"Rₜ reset gate": "reset gate", "Zₜ update gate": "update gate", "Hₜ hidden state": "hidden state"}
+_EPOCHS = 100_000  # more than a test lasts
+_ORDERS = ("by similarity", "by mean", "by index")  # of the units, which the server sorts
 
 
 class Session:
@@ -215,11 +215,10 @@ class App:
         environment = {**os.environ, "RNNVIZ_HOME": str(home), "RNNVIZ_LOG": "WARNING"}
         if workers:
             environment["RNNVIZ_WORKERS"] = str(workers)
-        command = [sys.executable, "-m", "streamlit", "run", str(ROOT / "app.py")]
-        command += ["--server.address", "127.0.0.1", "--server.port", str(self.port)]
+        command = [sys.executable, "-m", "rnnviz", "app", "--port", str(self.port), "--no-browser"]
         self.log = home / "app.log"
         with self.log.open("w") as log:
-            self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)  # noqa: S603  our own app
+            self.process = subprocess.Popen(command, cwd=home, env=environment, stdout=log, stderr=log)  # noqa: S603  our own app
 
     def wait(self) -> None:
         """Wait until it answers. Raises InputError if it does not."""
@@ -322,9 +321,10 @@ async def measure(port: int, home: Path, app: App, viewers: int, runs: int, seco
 
 
 async def _start_run(port: int, home: Path, seed: int) -> Run:
-    """A visitor starts a long run that goes on without them, and leaves."""
+    """A visitor starts the longest run that the host allows, which goes on without them, and leaves."""
     session = Session(port)
-    await session.open("train", epochs="100000", predict_every="0", seed=str(seed))
+    epochs = min(_EPOCHS, Settings.from_environment().limits.epochs)
+    await session.open("train", epochs=str(epochs), predict_every="0", seed=str(seed))
     known = set(_runs(home))
     await session.press("train")
     await session._until(lambda: set(_runs(home)) - known)
@@ -350,20 +350,23 @@ async def _characters(runs: Sequence[Follower], seconds: float) -> list[int]:
 
 
 async def _visit(session: Session, generator: random.Random, latencies: list[float]) -> None:
-    """Choose another signal now and then, and measure how long its picture takes to appear."""
+    """Choose another order of the units now and then, and measure how long its picture takes to appear."""
     while True:
         await asyncio.sleep(generator.uniform(*_THINKING))
-        label, words = generator.choice(
-            [item for item in _SIGNALS.items() if item[1] not in session.described["gates"]]
-        )
+        order = generator.choice([order for order in _ORDERS if order not in session.described["gates"]])
         began = time.perf_counter()
-        await session.choose("signal", label)
-        await session._until(lambda words=words: words in session.described["gates"])
+        await session.choose("units", order)
+        await session._until(lambda order=order: order in session.described["gates"])
         latencies.append(time.perf_counter() - began)
 
 
 def run(viewers: int, runs: int, seconds: float, workers: int | None = None) -> Outcome:
-    """Start an app, load it, and end it. Raises InputError if it does not start."""
+    """Start an app, load it, and end it. Raises InputError if it does not start, or allows fewer runs."""
+    allowed = Settings.from_environment().limits.runs
+    if runs > allowed:
+        raise InputError(
+            "{name} is {value:,}; this server allows at most {limit:,}", name="runs", value=runs, limit=allowed
+        )
     with tempfile.TemporaryDirectory(prefix="rnnviz-load-") as folder:
         home = Path(folder)
         app = App(home, workers)

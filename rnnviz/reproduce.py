@@ -1,4 +1,4 @@
-"""The lecture notes' six experiments, trained and reported: what `rnnviz reproduce` does.
+"""Published experiments, trained and reported: what `rnnviz reproduce` does.
 
     OUT/report.md                    a report in Markdown
     OUT/<experiment>.svg             its curves
@@ -10,26 +10,30 @@ on from their checkpoints, and gets the numbers of a reproduction that was never
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Callable, Iterator
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from rnnviz.analysis.reproduction import Experiment, Outcome, Plan, Result, finite
+from rnnviz.analysis import shipped_reproduction
+from rnnviz.analysis.published import TABLES, Experiment
+from rnnviz.analysis.reproduction import Machine, Outcome, Plan, Result, finite
+from rnnviz.config import TrainConfig
 from rnnviz.engine.cluster import default_workers
 from rnnviz.engine.engine import Engine
 from rnnviz.engine.series import train_all
 from rnnviz.engine.settings import Settings, step_work
 from rnnviz.errors import HostError, InputError
-from rnnviz.figures.report import curves, reference_values, report
+from rnnviz.figures.report import REPORT, reference_values, report_files
 from rnnviz.runs.folder import DISK_FULL, Run, write_atomically
 from rnnviz.runs.follower import Follower
+from rnnviz.text.corpora import corpus_of
 from rnnviz.text.ngram import References, references
 from rnnviz.text.quotation import Source
 
 AT_ONCE = 2  # runs, each on a worker of one thread
-REPORT = "report.md"
 
 
 class Reproduction:
@@ -120,7 +124,7 @@ class Reproduction:
         return Source(self.plan.corpus.training)
 
     def results(self) -> list[Result]:
-        """What was reached so far, in the order of the notes."""
+        """What was reached so far, in the order of the table."""
         return [
             Result(self.plan, experiment, tuple(self._outcomes(experiment))) for experiment in self.plan.experiments
         ]
@@ -128,9 +132,7 @@ class Reproduction:
     def _outcomes(self, experiment: Experiment) -> Iterator[Outcome]:
         for seed in self.plan.seeds:
             if follower := self._followers.get((experiment, seed)):
-                story = follower.story(max_age=0)
-                failure = story.failure.reason if story.failure else ""
-                yield Outcome(seed, story.epochs, {p.prefix: p.text for p in story.predictions}, failure)
+                yield Outcome.of(seed, follower.story(max_age=0))
 
     def failures(self) -> dict[tuple[Experiment, int], InputError]:
         """Why runs have failed."""
@@ -147,7 +149,7 @@ class Reproduction:
         return [
             {
                 **result.to_json(),
-                "torch": torch_version(),
+                "torch": Machine.here().torch,
                 "references": compared,
                 "predictions": [
                     {"seed": outcome.seed, "prefix": prefix, "text": text, "quoted": self.source.quoted(text).share}
@@ -160,11 +162,9 @@ class Reproduction:
 
     def write_report(self, out: Path) -> Path:
         """Write the report and its curves. Returns its path. Raises InputError where it cannot be written."""
-        results, lines = self.results(), self.references
         try:
-            for result in results:
-                write_atomically(out / f"{result.experiment.name}.svg", curves(result, lines).encode())
-            write_atomically(out / REPORT, report(self.plan, results, lines, torch_version()).encode())
+            for name, text in report_files(self.plan, self.results(), self.references, Machine.here()).items():
+                write_atomically(out / name, text.encode())
         except OSError as error:
             kind = HostError if error.errno in DISK_FULL else InputError
             reason = error.strerror or error
@@ -172,6 +172,20 @@ class Reproduction:
         return out / REPORT
 
 
-def torch_version() -> str:
-    """Without importing torch, which takes seconds."""
-    return version("torch")
+def ship(plan: Plan, out: Path, path: Path) -> None:
+    """Write what the runs in the folder `out` have reached to a file that the app opens on."""
+    values = shipped_reproduction.to_json(plan, Reproduction(plan, out).results(), Machine.here())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, json.dumps(values, ensure_ascii=False, allow_nan=False).encode())
+
+
+if __name__ == "__main__":  # python -m rnnviz.reproduce notes 3 build/reproduction-notes data/reproduction/notes.json
+    _table = TABLES[sys.argv[1]]
+    _plan = Plan(
+        corpus_of(TrainConfig(corpus=_table.corpus)),
+        tuple(_table.experiments.values()),
+        seeds=tuple(range(int(sys.argv[2]))),
+        epochs=_table.epochs,
+        table=_table,
+    )
+    ship(_plan, Path(sys.argv[3]), Path(sys.argv[4]))

@@ -31,3 +31,13 @@ def engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[IdleEngi
     close_engine()
     yield idle
     close_engine()
+
+
+@pytest.fixture
+def host(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """Set the host's settings through the environment."""
+    from rnnviz.ui.frame import settings as of_host
+
+    of_host.cache_clear()
+    yield monkeypatch
+    of_host.cache_clear()

@@ -25,7 +25,8 @@ from rnnviz.engine.tasks import Answer
 from rnnviz.nn.model import LanguageModel
 from rnnviz.nn.tracing import trace
 from rnnviz.runs.folder import Progress, Run, Status
-from rnnviz.text.corpora import Vocabulary
+from rnnviz.runs.reports import Checkpoint
+from rnnviz.text.corpora import Corpus, Vocabulary
 
 TEXT = "fade</script>d?"  # the vocabulary lacks the question mark
 VOCABULARY = Vocabulary(TEXT.replace("?", ""))
@@ -221,6 +222,12 @@ class IdleEngine:
         run = Run.create(config, corpus)  # type: ignore[arg-type]
         self.submitted.append((config, run.id))
         self.states[run.id] = Status("running")
+        return run.id
+
+    def keep(self, config: TrainConfig, corpus: Corpus, checkpoint: Checkpoint) -> str:
+        run = Run.create(config, corpus)
+        run.save_checkpoint(checkpoint)
+        run.set_status(Status("finished"))
         return run.id
 
     def view(self, run_id: str) -> object:

@@ -30,8 +30,9 @@ ROOMS = {
     "ui": {"text", "runs", "analysis", "figures", "engine"},
     "chapters": {"text", "runs", "analysis", "figures", "engine", "ui"},
 }
-WORDS = {"errors", "signals", "cells", "config", "i18n"}
-TORCH_DOORS = {"rnnviz/__init__.py", "rnnviz/__main__.py"}  # a notebook's process and the command's may import torch
+WORDS = {"errors", "signals", "cells", "config", "i18n", "scripts"}
+# A notebook's process and the command's may import torch.
+TORCH_DOORS = {"rnnviz/__init__.py", "rnnviz/__main__.py", "rnnviz/modules.py", "rnnviz/notebook.py"}
 DOORS = TORCH_DOORS | {"rnnviz/server.py", "rnnviz/guards.py", "rnnviz/load_test.py", "rnnviz/reproduce.py"}
 # Which files may import a library: those at or below one of these paths.
 LIBRARIES = {
@@ -43,12 +44,23 @@ LIBRARIES = {
         *("rnnviz/ui/", "rnnviz/chapters/", "pages/", "app.py"),
         *("rnnviz/server.py", "rnnviz/guards.py", "rnnviz/load_test.py"),
     ],
-    "plotly": ["rnnviz/figures/", "rnnviz/ui/charts.py"],
+    "plotly": ["rnnviz/figures/", "rnnviz/ui/charts.py", "rnnviz/notebook.py"],
     "typer": ["rnnviz/__main__.py"],
     "pickle": [],
 }
 # Each other one belongs to a chapter.
-SHARED_PICTURES = {"kit", "curves", "gates", "equations", "cell_view", "ranking", "svg", "report"}
+SHARED_PICTURES = {
+    "kit",
+    "curves",
+    "gates",
+    "equations",
+    "cell_view",
+    "ranking",
+    "svg",
+    "report",
+    "module_trace",
+    "references",
+}
 
 
 @dataclass(frozen=True)
@@ -381,8 +393,9 @@ def test_the_architecture_page_names_every_module(house: list[Source]) -> None:
 
 
 def test_every_package_is_shipped(house: list[Source]) -> None:
-    """The wheel holds every room, and the data."""
+    """The wheel holds every room, the data, and the app with its pages."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     packages = {s.name for s in house if s.path.startswith("rnnviz/") and s.path.endswith("__init__.py")}
-    assert set(project["tool"]["setuptools"]["packages"]) == packages | {"rnnviz.data"}
+    others = {"rnnviz.data", "rnnviz.app", "rnnviz.app.pages"}
+    assert set(project["tool"]["setuptools"]["packages"]) == packages | others
     assert {s.path.rpartition("/")[0].replace("/", ".") for s in house if s.path.startswith("rnnviz/")} == packages

@@ -26,10 +26,11 @@ from rnnviz.__main__ import main
 from rnnviz.cells import cell_of
 from rnnviz.config import ModelConfig, TrainConfig
 from rnnviz.errors import InputError
+from rnnviz.i18n import quantity
 from rnnviz.nn.execution import Execution, load_model
 from rnnviz.nn.training import Trainer
 from rnnviz.runs.folder import DISK_FULL, Run
-from rnnviz.runs.reports import EpochReport, PredictionReport
+from rnnviz.runs.reports import EpochReport, PredictionReport, best_held_out
 from rnnviz.text.corpora import Corpus, decode, read, split
 from tests.helpers import CommandResult
 
@@ -215,6 +216,7 @@ def test_every_setting_reaches_the_run(command: Command, tmp_path: Path) -> None
         "optimizer": "adam",
         "learning_rate": 0.125,
         "clip": 0.5,
+        "weight_decay": 0.75,
         "seed": 9,
         "device": "cpu",
         "predict_every": 1,
@@ -759,6 +761,23 @@ def test_the_seed_determines_what_is_drawn(command: Command, trained: Run) -> No
     """The same seed gives the same text, another seed another."""
     first, second, other = (command("generate", trained.folder, f"--seed={seed}").out for seed in (3, 3, 4))
     assert first == second != other
+
+
+def test_the_best_held_out_epoch_writes(command: Command, tmp_path: Path) -> None:
+    """Training says which epoch it was; with its weights the run writes what the library does, and no other name is
+    known."""
+    result = command("train", *TINY, "--hidden-size=16", "--epochs=9", f"--out={tmp_path / 'run'}")
+    run = Run.open(tmp_path / "run")
+    best = best_held_out(run.epochs())
+    assert best is not None
+    assert f"lowest held-out perplexity: {quantity(best.held_out_perplexity or 0)} in epoch {best.epoch};" in result.out
+    assert re.search(r"perplexity \d\S* held-out \d", result.err)
+    greedy = ("--prefix=1+", "--temperature=0", "--length=20")
+    written = command("generate", run.folder, *greedy, "--checkpoint=best").out
+    assert written == rnnviz.predict(load_model(run, "best"), run.corpus.vocabulary, "1+", 20) + "\n"
+    assert command("generate", run.folder, *greedy, "--checkpoint=first").code == 2
+    run.checkpoint_path("best").unlink()
+    assert_complains(command("generate", run.folder, "--checkpoint=best"), "the run has no checkpoint best")
 
 
 def test_top_1_is_greedy(command: Command, trained: Run) -> None:

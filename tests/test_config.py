@@ -18,7 +18,7 @@ from rnnviz.config import MAX_PARAMETERS, PRESETS, RANGES, ModelConfig, TrainCon
 from rnnviz.errors import InputError
 
 MODEL_FIELDS = {field.name for field in dataclasses.fields(ModelConfig)}
-REAL = {"forget_bias", "dropout", "learning_rate", "clip"}
+REAL = {"forget_bias", "dropout", "learning_rate", "clip", "weight_decay"}
 WHOLE = sorted(set(RANGES) - REAL)
 CHOICES = {
     "cell": ("rnn", "gru", "mingru", "lstm"),
@@ -34,7 +34,11 @@ CHOICES = {
 
 def make(name: str, value: Any) -> ModelConfig | TrainConfig:
     """A configuration with one field set, of the class that has it."""
-    return (ModelConfig if name in MODEL_FIELDS else TrainConfig)(**{name: value})
+    if name in MODEL_FIELDS:
+        return ModelConfig(**{name: value})
+    # at this learning rate every weight decay is allowed
+    slow: dict[str, Any] = {} if name == "learning_rate" else {"learning_rate": 0.01}
+    return TrainConfig(**slow, **{name: value})
 
 
 @pytest.mark.parametrize("name", RANGES)
@@ -52,6 +56,13 @@ def test_values_outside_a_range_are_refused(name: str) -> None:
     for value in (low - step, high + step, float("inf"), float("-inf"), float("nan")):
         with pytest.raises(InputError, match=f"{name} is .*; allowed: "):
             make(name, value)
+
+
+def test_a_weight_decay_that_turns_the_weights_around_is_refused() -> None:
+    """The factor 1 - ηλ may be 0 and not less: a decay that the range allows can be too much for the learning rate."""
+    assert TrainConfig(learning_rate=0.5, weight_decay=2).weight_decay == 2
+    with pytest.raises(InputError, match=r"weight_decay is 2\.5; allowed: at most 1 / learning_rate = 2, because"):
+        TrainConfig(learning_rate=0.5, weight_decay=2.5)
 
 
 @pytest.mark.parametrize("value", ["3", [3], {"a": 1}])
@@ -213,6 +224,7 @@ configs = st.builds(
     optimizer=st.sampled_from(CHOICES["optimizer"]),
     learning_rate=st.floats(1e-8, 1e4),
     clip=st.floats(0, 1e9),
+    weight_decay=st.floats(0, 1e-4),
     seed=st.integers(0, 2**31 - 1),
     prefixes=st.lists(st.text(min_size=1, max_size=5), max_size=3),
     probe=st.text(max_size=10),

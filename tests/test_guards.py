@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from rnnviz.guards import (
     KEPT_UPLOADS,
     AnswerHeaders,
     FewUploads,
+    LastingFiles,
     LeftPages,
     SameOrigin,
     drop_old_uploads,
@@ -166,3 +168,77 @@ def test_other_requests_pass() -> None:
         {"type": "websocket.receive", "bytes": None, "text": "a"},
     ]
     assert passed(rerun("rnn"), *others, rerun("rnn", "curves")) == [rerun("rnn"), *others, rerun("rnn", "curves")]
+
+
+SCRIPT = b"let weights = 0;" * 1000
+
+
+class Files:
+    """An application with a script, a missing file for which it answers with a page, and a count of its answers."""
+
+    def __init__(self) -> None:
+        self.answers = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.answers += 1
+        there = scope["path"] in ("/static/js/a.js", "/base/app/static/charts-0123456789ab/a.js", "/app/static/own.js")
+        cache = b"public" if there else b"no-cache"
+        size = str(len(SCRIPT)).encode()
+        headers = [(b"cache-control", cache), (b"content-length", size), (b"content-type", b"text/javascript")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        for part in (SCRIPT[:100], SCRIPT[100:]):
+            await send({"type": "http.response.body", "body": part, "more_body": part == SCRIPT[:100]})
+
+
+def fetch(guard: LastingFiles, path: str, **headers: str) -> tuple[dict[str, str], bytes]:
+    """The headers and the body of an answer."""
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    encoded = [(name.encode(), value.encode()) for name, value in headers.items()]
+    asyncio.run(guard({"type": "http", "method": "GET", "path": path, "headers": encoded}, receive, send))
+    return (
+        {name.decode(): value.decode() for name, value in sent[0]["headers"]},
+        b"".join(message["body"] for message in sent[1:]),
+    )
+
+
+@pytest.mark.parametrize("path", ["/static/js/a.js", "/base/app/static/charts-0123456789ab/a.js"])
+def test_a_file_that_never_changes_is_compressed_once(path: str) -> None:
+    """Every visitor gets the same bytes, and the browser may keep them."""
+    files = Files()
+    guard = LastingFiles(files)
+    first, second = (fetch(guard, path, **{"accept-encoding": "gzip, br"}) for _ in range(2))
+    assert first == second
+    assert files.answers == 1
+    headers, body = first
+    assert gzip.decompress(body) == SCRIPT
+    assert headers["content-length"] == str(len(body))
+    assert (headers["content-encoding"], headers["vary"]) == ("gzip", "Accept-Encoding")
+    assert "immutable" in headers["cache-control"]
+
+
+@pytest.mark.parametrize(
+    ("path", "headers"),
+    [
+        ("/static/js/a.js", {}),
+        ("/static/js/a.js", {"accept-encoding": "gzip", "range": "bytes=0-9"}),
+        ("/static/js/none.js", {"accept-encoding": "gzip"}),  # Streamlit answers with its page
+        ("/app/static/own.js", {"accept-encoding": "gzip"}),  # its name says nothing about its content
+        ("/", {"accept-encoding": "gzip"}),
+    ],
+)
+def test_every_other_answer_is_left_as_it_is(path: str, headers: dict[str, str]) -> None:
+    """It is neither compressed here nor kept."""
+    files = Files()
+    guard = LastingFiles(files)
+    for _ in range(2):
+        answered, body = fetch(guard, path, **headers)
+        assert body == SCRIPT
+        assert "immutable" not in answered["cache-control"]
+    assert files.answers == 2

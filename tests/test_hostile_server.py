@@ -62,10 +62,10 @@ class Server:
             self.port = probe.getsockname()[1]
         self.calls = home / "calls.log"
         (home / "sitecustomize.py").write_text(WATCH.format(log=str(self.calls)))
-        make = ["make", "--no-print-directory", "-n", target, f"BIN={Path(sys.executable).parent}"]
+        make = ["make", "--no-print-directory", "-n", target, f"BIN={Path(sys.executable).parent}", "RNNVIZ_WORKERS=1"]
         recipe = subprocess.run(make, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()[-1]
         self.log = home / "server.log"
-        variables = {"RNNVIZ_HOME": str(home), "PYTHONPATH": str(home), "RNNVIZ_WORKERS": "1", **environment}
+        variables = {"RNNVIZ_HOME": str(home), "PYTHONPATH": str(home), **environment}
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
                 ["env", *shlex.split(recipe), "--server.port", str(self.port)],

@@ -211,7 +211,7 @@ def test_lessons_are_complete(page: str, language: str) -> None:
 def test_a_page_asks_for_the_parts_that_its_lesson_has(page: str) -> None:
     """It leaves none unread."""
     sources = [ROOT / "pages" / f"{page}.py", *(ROOT / "rnnviz" / "chapters" / page).glob("*.py")]
-    pattern = r"""frame\.lesson\(["'](\w+)["']\)"""
+    pattern = r"""(?:frame\.lesson\(|introduce\(frame, )["'](\w+)["']\)"""
     asked = [part for source in sources for part in re.findall(pattern, source.read_text("utf-8"))]
     if page == "home":
         asked += [f"about_{info.name}" for info in PAGES if info.name not in ("home", "status")]

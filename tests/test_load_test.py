@@ -14,7 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from rnnviz.engine.settings import MIB
+from rnnviz.engine.settings import HOSTED, MIB
+from rnnviz.errors import InputError
 from rnnviz.load_test import App, Session, _start_run, run
 from rnnviz.text.corpora import DATA
 
@@ -45,9 +46,9 @@ def test_a_session_sees_what_a_browser_would(app: App, tmp_path: Path) -> None:
     async def visit() -> None:
         session = Session(app.port)
         await session.open("train", run=copies(tmp_path, 1)[0])
-        assert "update gate" in session.described["gates"]
-        await session.choose("signal", "Rₜ reset gate")
-        await session._until(lambda: "reset gate" in session.described["gates"])
+        assert "by similarity" in session.described["gates"]
+        await session.choose("units", "by mean")
+        await session._until(lambda: "by mean" in session.described["gates"])
         await session.close()
 
     asyncio.run(visit())
@@ -101,6 +102,20 @@ def test_the_page_process_stays_small_after_two_hundred_runs(app: App, tmp_path:
 
     asyncio.run(all_of_them())
     assert sizes[199] - sizes[139] < 8, [round(size) for size in sizes[::20]]
+
+
+def test_a_hosted_server_is_loaded_with_runs_that_it_allows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are as long as it allows. More runs than it allows are refused before it is started."""
+    monkeypatch.setenv("RNNVIZ_HOSTED", "1")
+    with pytest.raises(InputError, match="runs is 31; this server allows at most 30"):
+        run(viewers=1, runs=31, seconds=5)
+    hosted = App(tmp_path)
+    try:
+        hosted.wait()
+        started = asyncio.run(_start_run(hosted.port, tmp_path, 0))
+    finally:
+        hosted.close()
+    assert started.config.epochs == HOSTED.epochs
 
 
 def test_a_load_test_reports_what_visitors_experience() -> None:

@@ -84,6 +84,31 @@ def test_every_package_of_the_app_is_locked() -> None:
     assert {name for name, _ in missing} == {"torch"}, "run `make lock`"
 
 
+def test_the_wheel_needs_ranges_that_the_pins_are_in() -> None:
+    """It names the packages of requirements.txt, each from a lowest version on, so that a notebook keeps its own."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    ranges = {r.name: r.specifier for r in map(Requirement, project["dependencies"])}
+    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    pins = {r.name: r.specifier for r in map(Requirement, (line for line in lines if not line.startswith("#")))}
+    assert ranges.keys() == pins.keys()
+    for name, (pin,) in pins.items():
+        assert ranges[name].contains(pin.version)
+        assert [part.operator for part in ranges[name]] == [">="]
+
+
+def test_the_cloud_has_the_pinned_torch_for_every_python() -> None:
+    """Its requirements are the app's and, for each Python from 3.11 on, the address of one build of that torch."""
+    lines = (ROOT / "cloud" / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    first, *others = [line for line in lines if not line.startswith("#")]
+    assert first == "-r ../requirements.txt"
+    (pin,) = re.findall(r"^torch==(\S+)$", (ROOT / "requirements.txt").read_text(encoding="utf-8"), re.MULTILINE)
+    for minor, line in zip((11, 12, 13, 14), others, strict=True):
+        build = Requirement(line)
+        name = f"torch-{pin}%2Bcpu-cp3{minor}-cp3{minor}-manylinux_2_28_x86_64.whl"
+        assert build.url == f"https://download.pytorch.org/whl/cpu/{name}"
+        assert str(build.marker) == f'python_version == "3.{minor}"'
+
+
 def test_installed_packages_have_the_locked_versions() -> None:
     """Each package of this system has the version in requirements.lock; what torch needs is installed, too."""
     here = [entry for entry in locked() if entry.marker is None or entry.marker.evaluate()]

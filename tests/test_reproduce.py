@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -15,17 +16,19 @@ from typing import Any
 import pytest
 
 from rnnviz.__main__ import main
-from rnnviz.analysis.reproduction import EXPERIMENTS, Plan
-from rnnviz.config import PRESETS
+from rnnviz.analysis.published import EXPERIMENTS
+from rnnviz.analysis.reproduction import Machine, Plan
+from rnnviz.analysis.shipped_reproduction import from_json
+from rnnviz.config import PRESETS, TrainConfig
 from rnnviz.engine import engine as engine_module
 from rnnviz.engine import series
 from rnnviz.errors import InputError
 from rnnviz.nn.execution import Execution
 from rnnviz.nn.training import Trainer, train
-from rnnviz.reproduce import Reproduction
+from rnnviz.reproduce import Reproduction, ship
 from rnnviz.runs.folder import Run, Status
 from rnnviz.runs.reports import EpochReport, PredictionReport, Report
-from rnnviz.text.corpora import Corpus, split
+from rnnviz.text.corpora import Corpus, corpus_of, split
 from tests.helpers import SECONDS, CommandResult, InProcess, until
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -156,6 +159,31 @@ def test_the_notes_own_file_may_be_a_zip(command: Command, here: Path) -> None:
     text = TEXT * 6
     assert run.corpus == Corpus("song.txt.zip", text[:10_000], text[10_000:11_000])
     assert run.config.prefixes == ("fox",)
+
+
+def test_the_books_table_is_another(command: Command) -> None:
+    """Its own experiments with their settings, beside what the book printed; on our tales unless a text is given."""
+    few = ["--table=d2l", "--only=d2l-rnn-scratch", "--epochs=1"]
+    (line,) = command(*few, "--json").lines
+    assert (line["experiment"], line["corpus"]) == ("d2l-rnn-scratch", "text.txt")
+    assert line["d2l"] == {"perplexity": {"500": 1.0}, "seconds_per_epoch": None}
+    assert command("--table=d2l", "--only=gru", "--epochs=1").code == 2
+    assert command("--table=book").code == 2
+
+
+def test_what_was_reached_ships(command: Command, here: Path) -> None:
+    """The app reads from one file what the runs in a folder say, whatever of the table was run."""
+    plan = Plan(corpus_of(TrainConfig()), (EXPERIMENTS["gru"], EXPERIMENTS["lstm"]), epochs=1)
+    assert command("--only=gru", "--epochs=1", "--corpus=lyrics-zh", "--out=out").code == 0
+    ship(plan, here / "out", here / "new" / "notes.json")
+    shipped = from_json(json.loads((here / "new" / "notes.json").read_text(encoding="utf-8")))
+    trained, missing = shipped.results
+    (run,) = runs_in(here / "out").values()
+    (epoch,) = (report for report in run.reports() if isinstance(report, EpochReport))
+    assert trained.outcomes[0].perplexity(1) == pytest.approx(epoch.perplexity, rel=1e-5)
+    assert set(trained.outcomes[0].texts) == {"分开", "不分开"}
+    assert (missing.outcomes, missing.finished) == ((), False)
+    assert shipped.machine == Machine.here()
 
 
 # What it shows

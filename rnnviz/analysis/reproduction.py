@@ -1,64 +1,24 @@
-"""The six experiments of the lecture notes: their settings, what the notes recorded, and what we get."""
+"""Published experiments trained again: what is planned, what was reached, and how it compares."""
 
 from __future__ import annotations
 
 import math
+import os
+import platform
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from statistics import median
-from typing import Any
+from typing import Any, Literal
 
-from rnnviz.config import PRESETS, Implementation, TrainConfig
+from rnnviz.analysis.published import EXPERIMENTS, NOTES, Experiment, Table
+from rnnviz.config import Implementation, TrainConfig
+from rnnviz.runs.follower import Story
 from rnnviz.runs.reports import EpochReport
 from rnnviz.text.corpora import Corpus, default_prefixes
 from rnnviz.text.sampling import check_length
 
-EPOCHS = 160
-MARKS = (40, 80, 120, 160)  # the epochs at which the notes print a perplexity
-NOTES_PREFIXES = ("分开", "不分开")
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """An experiment of the notes. `name` is the preset that has its settings.
-
-    `perplexity` and `seconds` are what the notes printed at the epochs of MARKS: the training
-    perplexity of that epoch, and how long it took on their CPU.
-    """
-
-    name: str
-    perplexity: tuple[float, float, float, float]
-    seconds: tuple[float, float, float, float]
-
-    @property
-    def label(self) -> str:
-        return PRESETS[self.name].label
-
-    @property
-    def sees_the_future(self) -> bool:
-        """Whether the model reads the characters that it is scored on, so that it is no language model."""
-        return PRESETS[self.name].config.model.bidirectional
-
-    @property
-    def seconds_per_epoch(self) -> float:
-        return round(sum(self.seconds) / len(self.seconds), 4)
-
-    def config(self, **settings: Any) -> TrainConfig:
-        """The experiment's settings but for those that are given; trained by the CPU, as in the notes."""
-        return PRESETS[self.name].config.with_settings({"device": "cpu", **settings})
-
-
-EXPERIMENTS: dict[str, Experiment] = {
-    experiment.name: experiment
-    for experiment in (
-        Experiment("gru-scratch", (151.429965, 31.751351, 4.808134, 1.452839), (1.85, 1.87, 1.90, 1.92)),
-        Experiment("gru", (1.037126, 1.015159, 1.014609, 1.019101), (1.50, 1.51, 1.53, 1.55)),
-        Experiment("lstm-scratch", (209.949112, 64.816869, 15.044305, 3.814198), (2.27, 2.43, 2.27, 2.31)),
-        Experiment("lstm", (1.026000, 1.053941, 1.014121, 1.019518), (2.00, 1.99, 1.97, 1.94)),
-        Experiment("lstm-deep", (13.129161, 1.247795, 1.031725, 1.021264), (3.04, 2.98, 3.24, 3.21)),
-        Experiment("gru-bidirectional", (1.001484, 1.000478, 1.000239, 1.000143), (1.56, 1.54, 1.57, 1.55)),
-    )
-}
+Place = Literal["inside", "below", "above"]
 
 
 @dataclass(frozen=True)
@@ -69,8 +29,9 @@ class Plan:
     experiments: tuple[Experiment, ...] = tuple(EXPERIMENTS.values())
     implementation: Implementation = "fused"
     seeds: tuple[int, ...] = (0,)
-    epochs: int = EPOCHS
+    epochs: int = NOTES.epochs
     prefixes: tuple[str, ...] = ()
+    table: Table = NOTES
 
     def __post_init__(self) -> None:
         for experiment in self.experiments:
@@ -87,21 +48,21 @@ class Plan:
             seed=seed,
             epochs=self.epochs,
             prefixes=self.continued,
-            predict_every=min(MARKS[0], self.epochs),
+            predict_every=min(self.table.marks[0], self.epochs),
         )
 
     @property
     def continued(self) -> tuple[str, ...]:
-        """The given prefixes; or the notes' two; or, where the corpus lacks their characters, the corpus's own."""
+        """The given prefixes; or the published two; or, where the corpus lacks their characters, the corpus's own."""
         if self.prefixes:
             return self.prefixes
-        known = all(character in self.corpus.vocabulary for character in "".join(NOTES_PREFIXES))
-        return NOTES_PREFIXES if known else default_prefixes(self.corpus)
+        known = all(character in self.corpus.vocabulary for character in "".join(self.table.prefixes))
+        return self.table.prefixes if known else default_prefixes(self.corpus)
 
     @property
     def marks(self) -> tuple[int, ...]:
-        """The epochs at which results are given: those of the notes, and the last."""
-        return tuple(sorted({mark for mark in MARKS if mark <= self.epochs} | {self.epochs}))
+        """The epochs at which results are given: those of the table, and the last."""
+        return tuple(sorted({mark for mark in self.table.marks if mark <= self.epochs} | {self.epochs}))
 
 
 @dataclass(frozen=True)
@@ -115,6 +76,12 @@ class Outcome:
     epochs: tuple[EpochReport, ...]
     texts: Mapping[str, str]
     failure: str = ""
+
+    @staticmethod
+    def of(seed: int, story: Story) -> Outcome:
+        """What a run says of itself."""
+        failure = story.failure.reason if story.failure else ""
+        return Outcome(seed, story.epochs, {p.prefix: p.text for p in story.predictions}, failure)
 
     def perplexity(self, epoch: int) -> float | None:
         """The training perplexity of an epoch; None where it was not reached."""
@@ -148,6 +115,27 @@ class Spread:
         there = [value for value in values if value is not None]
         return Spread(median(there), min(there), max(there)) if there else None
 
+    def place(self, value: float, decimals: int) -> Place:
+        """Where a value lies beside the lowest and the highest, all of them rounded to so many decimals."""
+        low, value, high = (round(x, decimals) for x in (self.lowest, value, self.highest))
+        return "below" if value < low else "above" if value > high else "inside"
+
+
+@dataclass(frozen=True)
+class Machine:
+    """On what a reproduction was trained."""
+
+    torch: str
+    python: str
+    system: str
+    processors: int
+
+    @staticmethod
+    def here() -> Machine:
+        """This machine; without importing torch, which takes seconds."""
+        system = f"{platform.system()} on {platform.machine()}"
+        return Machine(version("torch"), platform.python_version(), system, os.cpu_count() or 1)
+
 
 @dataclass(frozen=True)
 class Result:
@@ -174,7 +162,7 @@ class Result:
         return len(ended) == len(self.plan.seeds)
 
     def to_json(self) -> dict[str, Any]:
-        """The medians beside the notes' figures, and with several seeds the lowest and the highest."""
+        """The medians beside the published figures, and with several seeds the lowest and the highest."""
         spreads = {
             "perplexity": {str(epoch): self.perplexity(epoch) for epoch in self.plan.marks},
             "held_out": {str(epoch): self.held_out(epoch) for epoch in self.plan.marks},
@@ -186,8 +174,8 @@ class Result:
             "epochs": self.plan.epochs,
             **{name: {e: s and finite(s.median) for e, s in row.items()} for name, row in spreads.items()},
             "seconds_per_epoch": seconds and seconds.median,
-            "notes": {
-                "perplexity": dict(zip(map(str, MARKS), self.experiment.perplexity, strict=True)),
+            self.plan.table.name: {
+                "perplexity": {str(epoch): value for epoch, value in self.experiment.recorded.items()},
                 "seconds_per_epoch": self.experiment.seconds_per_epoch,
             },
             "held_out_sees_the_future": self.experiment.sees_the_future,

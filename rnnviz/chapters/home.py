@@ -7,6 +7,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from rnnviz.analysis.writing import write_on
 from rnnviz.runs.folder import Run
 from rnnviz.text.corpora import DATA
 from rnnviz.ui.cell import cell_view
@@ -15,6 +16,7 @@ from rnnviz.ui.reading import reading_of
 
 _PICTURES = Path(__file__).resolve().parent.parent / "ui" / "static" / "chapters"
 _COLUMNS = 4
+WRITTEN, SEED = 60, 2  # how many characters the model writes, and the draws that decide which
 LECTURES = {
     20: ("rnn", "gradients", "gru", "train"),
     90: ("language_model", "sequences", "rnn", "train", "gradients", "gru", "lstm", "deep", "bidirectional"),
@@ -22,12 +24,19 @@ LECTURES = {
 
 
 def cell(frame: Frame) -> None:
-    """The shipped GRU of the reader's language reads its text, and the view plays by itself."""
+    """The shipped GRU of the reader's language reads its text and writes on, and the view plays by itself."""
     run = Run.open(DATA / f"gru-{frame.language}")
     recording = run.recording()
     reading = recording and reading_of(frame, run, recording.text, "gru")
     if reading:
-        cell_view(frame, reading, key="home-cell", revision=f"{run.id} {frame.language}", playing=True)
+        cell_view(
+            frame,
+            write_on(reading, WRITTEN, SEED),
+            key="home-cell",
+            revision=f"{run.id} {frame.language}",
+            playing=True,
+            written=len(reading.trace.text),
+        )
 
 
 def chapters(frame: Frame) -> None:

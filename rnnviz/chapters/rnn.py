@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -44,6 +45,18 @@ def variants(translate: Translate) -> dict[str, tuple[str, TrainConfig]]:
         "tanh-torch": (_("tanh, concise"), config(implementation="torch")),
         "relu-torch": (_("ReLU, concise"), config(implementation="torch", activation="relu")),
     }
+
+
+def take_older_address(views: Sequence[str]) -> None:
+    """Addresses from before say `view` for what is called `show` by now."""
+    asked = st.query_params.get("view", "").split(".")
+    for view in set(asked) & set(views):
+        asked.remove(view)
+        st.query_params["show"] = st.session_state["show"] = view
+        if asked:
+            st.query_params["view"] = ".".join(asked)
+        else:
+            del st.query_params["view"]
 
 
 def _choose_model(frame: Frame, place: Any, own: Run | None) -> Run:

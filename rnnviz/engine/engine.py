@@ -31,6 +31,7 @@ from rnnviz.engine.settings import Settings
 from rnnviz.engine.turns import Turns
 from rnnviz.errors import HostError, InputError
 from rnnviz.runs.folder import Run, Status
+from rnnviz.runs.reports import Checkpoint
 from rnnviz.text.corpora import Corpus
 
 KEEP_SECONDS = 1.0
@@ -135,6 +136,20 @@ class Engine:
             self._make_room()
             run = Run.create(config, corpus)
             self._start(run, visitor, unattended)
+        return run.id
+
+    def keep(self, config: TrainConfig, corpus: Corpus, checkpoint: Checkpoint) -> str:
+        """Store a model that was trained elsewhere as a finished run, and return its id.
+
+        Raises InputError where it is larger than the host allows.
+        """
+        self.settings.limits.check(config, len(corpus.vocabulary))
+        with self._starting:
+            self._make_room()
+            run = Run.create(config, corpus)
+            with run.starting():
+                run.save_checkpoint(checkpoint)
+                run.set_status(Status("finished"))
         return run.id
 
     def drive(self, run: Run) -> None:

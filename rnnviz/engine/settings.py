@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 
 from rnnviz.cells import cell_of
 from rnnviz.config import MAX_PARAMETERS, TrainConfig
@@ -18,6 +19,9 @@ from rnnviz.errors import InputError
 from rnnviz.text.corpora import MAX_BYTES as MAX_UPLOAD_BYTES
 
 MIB = 2**20
+_HERE = Path(__file__).resolve().parents[1]
+# The folder of app.py and pages/: in the wheel one of the package, otherwise the repository.
+APP = next(folder for folder in (_HERE / "app", _HERE.parent) if (folder / "app.py").is_file())
 _NO_LIMIT = 10**15
 _HOST = re.compile(r"(\*\.)?[\w-]+(\.[\w-]+)*|\[[0-9a-f:.]+\]", re.ASCII | re.IGNORECASE)
 
@@ -175,9 +179,10 @@ class Settings:
     """The settings of the host.
 
     `scheduler` is a Dask scheduler's address, None for an embedded cluster of `workers` processes
-    (None: one a core) of `worker_mib` each (None: their share of the machine). A run that nobody
-    watches is paused after `grace_seconds`. `hosts` are the names under which the server answers,
-    where they are not left open. `status_page` shows the host's page; `log` is a level.
+    (None: one a core; a hosted server has one) of `worker_mib` each (None: their share of the
+    machine). A run that nobody watches is paused after `grace_seconds`. `hosts` are the names under
+    which the server answers, where they are not left open. `status_page` shows the host's page;
+    `log` is a level.
     """
 
     scheduler: str | None = None
@@ -195,11 +200,12 @@ class Settings:
         """Every RNNVIZ_ variable of `docs/hosting.md`. Raises InputError for a value that is not allowed."""
         hosted = _flag(environment, "RNNVIZ_HOSTED")
         limits = HOSTED if hosted else Limits()
+        workers = _count(environment, "RNNVIZ_WORKERS", 1, 256)
         given = {f.name: _count(environment, f"RNNVIZ_MAX_{f.name.upper()}", 1, 10**12) for f in fields(Limits)}
         grace = _count(environment, "RNNVIZ_GRACE_SECONDS", 1, 10**7)
         return Settings(
             scheduler=environment.get("RNNVIZ_SCHEDULER") or None,
-            workers=_count(environment, "RNNVIZ_WORKERS", 1, 256),
+            workers=1 if workers is None and hosted else workers,
             worker_mib=_count(environment, "RNNVIZ_WORKER_MIB", 600, 10**7),
             grace_seconds=Settings.grace_seconds if grace is None else grace,
             hosted=hosted,

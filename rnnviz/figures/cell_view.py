@@ -16,9 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnviz.analysis.reading import Reading
+from rnnviz.analysis.reading import Reading, every_layer
 from rnnviz.cells import Cell, Node, Op, cell_of
-from rnnviz.config import ModelConfig
 from rnnviz.errors import InputError
 from rnnviz.figures.kit import COLOURS, DIVERGING, SATURATION, SEQUENTIAL, UNBOUNDED, visible
 from rnnviz.i18n import Translate
@@ -33,8 +32,11 @@ CELL_PLACE = '<div class="cell-view"><div class="cv-stage"></div><div class="cv-
 _LIKELIEST = 5
 _FIRST_SCREEN = range(8, 30)
 _STATIC = Path(__file__).resolve().parent.parent / "ui" / "static"
-_PARTS = ("wiring", "places", "ribbons", "text", "drawing", "heatmap", "stack", "view")
+_PARTS = ("wiring", "places", "ribbons", "text", "drawing", "heatmap", "stack", "layers", "view")
+# The gate to hold first, and the value at which the state no longer follows the text.
+_LEVERS: dict[str, tuple[str, int]] = {"gru": ("Z", 1), "mingru": ("Z", 1), "lstm": ("F", 0)}
 _INPUTS = {"X": "Xₜ", "H_before": "Hₜ₋₁", "C_before": "Cₜ₋₁"}
+_OUTPUT = ("W_hq", "b_q")
 _FUNCTIONS = {"sigma": "σ", "tanh": "tanh", "relu": "ReLU"}
 
 Expression = dict[str, Any]
@@ -51,60 +53,114 @@ def pack_cell(
     steps: Sequence[int] = (),
     last: int | None = None,
     layers: Sequence[Reading] = (),
+    whole: bool = False,
+    written: int | None = None,
 ) -> dict[str, Any]:
     """A reading as one dictionary for JSON: the wiring, every signal, the predictions, and the weights for levers.
 
-    `steps` are those of the checkpoints kept before the `last`; a slider covers as many of them as may
-    be sent. Their weights come from `pack_checkpoints`.
+    `steps` are those of the checkpoints kept before the `last`; where the weights are there, a slider covers as many of
+    them as may be sent. Their weights come from `pack_checkpoints`.
 
     Numbers are sent as the float32 that was recorded. A view keeps its place as long as `revision` is the same.
     The weights are left out where they would exceed MAX_BYTES, and for models of several layers or
     directions, whose output depends on more than this cell. Raises InputError for the backward direction,
     in which time runs the other way.
 
+    From the character `written` on, the first being 0, the text is what the model wrote itself.
+
     With `layers`, the readings of all layers of a network of one direction, the lowest first, the view shows their
-    hidden states above the cell. The weights are then there for each layer.
+    hidden states below the cell. The weights are then there for each layer. With `whole` it shows the cells of all of
+    them, small and without numbers, one over the other; the reading is then that of the first.
     """
     if reading.direction != "forward":
         raise InputError("the direction is {direction}; allowed here: forward", direction=reading.direction)
     trace, cell = reading.trace, cell_of(reading.trace)
     values = {name: trace.signal(name, reading.layer) for name in cell.equations}
-    packed: dict[str, Any] = {
+    packed = _pack(cell, visible(trace.text), values, cell_words(cell, translate), translate) | {
         "revision": revision,
-        "text": visible(trace.text),
+        "written": written,
+        "output": _output(reading),
+        "kept": {"steps": [], "last": last, "arrays": None},
+    }
+    if layers:
+        packed["stack"] = _stack(reading.layer, layers, whole=whole)
+        packed["words"] = packed["words"] | _stack_words(layers[-1] if whole else reading, translate)
+    if layers or trace.num_layers * len(trace.directions) == 1:
+        weights = _weights(reading) | {"above": [_arrays(above) for above in layers[reading.layer :]]}
+        packed["weights"] = _if_it_fits(packed, weights)
+    if packed["weights"]:
+        count = min(len(steps), MAX_CHECKPOINTS, MAX_BYTES // len(json.dumps(packed["weights"])))
+        packed["kept"]["steps"] = [steps[int(i)] for i in np.linspace(0, len(steps), count, endpoint=False)]
+    return packed
+
+
+def pack_sequence(
+    cell: Cell,
+    labels: Sequence[str],
+    values: Mapping[str, Array],
+    X: Array,
+    before: Mapping[str, Array],
+    weights: Mapping[str, Array],
+    translate: Translate = str,
+) -> dict[str, Any]:
+    """The same for a cell that read vectors, such as one in another model: nothing is predicted here.
+
+    `labels` name the T steps, `values` are the signals (T, h) and X the inputs (T, d), both in the order in which they
+    were read; `before` is the state (h,) before the first step. The weights are left out where they would exceed
+    MAX_BYTES. Raises InputError for more numbers than a browser should draw.
+    """
+    check_size(cell, values["H"].shape[1], len(labels))
+    words = cell_words(cell, translate)
+    words["meanings"]["X"] = translate("input vector")
+    words["said"] = translate("Step {t} of {length} reads {character}. Unit {unit}: {values}.")
+    packed = _pack(cell, visible(labels), values, words, translate) | {
+        "output": None,
+        "start": {name: packed_array(state) for name, state in before.items()},
+    }
+    arrays = {name: packed_array(w) for name, w in weights.items()}
+    packed["weights"] = _if_it_fits(packed, {"inputs": packed_array(X), "arrays": arrays})
+    return packed
+
+
+def _pack(
+    cell: Cell, labels: list[str], values: Mapping[str, Array], words: Mapping[str, Any], translate: Translate
+) -> dict[str, Any]:
+    """What every view needs: the wiring, the signals, and how to draw them. There are no weights and no checkpoints."""
+    return {
+        "revision": "",
+        "text": labels,
         "cell": _cell(cell),
         "order": order_by_similarity(values[cell.state[-1]]).tolist(),
         **_start(cell, values),
         "signals": {name: _signal(cell, name, array, translate) for name, array in values.items()},
-        "output": _output(reading),
         "scales": {
             "gate": {"low": 0, "high": 1, "colours": SEQUENTIAL},
             "state": {"low": -1, "high": 1, "colours": DIVERGING},
             "wide": {"low": -SATURATION, "high": SATURATION, "colours": UNBOUNDED},
         },
         "colours": {"input": COLOURS["training"], "output": COLOURS["before"], "true": COLOURS["after"]},
-        "words": cell_words(cell, translate),
+        "words": words,
         "weights": None,
-        "kept": {"steps": [], "last": last, "arrays": None},
+        "kept": {"steps": [], "last": None, "arrays": None},
     }
-    if layers:
-        packed["stack"] = _stack(reading.layer, layers)
-        packed["words"] = packed["words"] | _stack_words(reading, translate)
-    if layers or trace.num_layers * len(trace.directions) == 1:
-        weights = _weights(reading) | {"above": [_arrays(above) for above in layers[reading.layer :]]}
-        if len(json.dumps(packed)) + len(json.dumps(weights)) <= MAX_BYTES:
-            packed["weights"] = weights
-    if packed["weights"] and trace.num_layers == 1:
-        count = min(len(steps), MAX_CHECKPOINTS, MAX_BYTES // len(json.dumps(packed["weights"])))
-        packed["kept"]["steps"] = [steps[int(i)] for i in np.linspace(0, len(steps), count, endpoint=False)]
-    return packed
 
 
-def _stack(layer: int, layers: Sequence[Reading]) -> dict[str, Any]:
-    """The hidden states of every layer, each with its own order of units; `layer` is the one whose cell is drawn."""
-    states = [reading.trace.signal("H", reading.layer) for reading in layers]
-    rows = [{"values": packed_array(H), "order": order_by_similarity(H).tolist()} for H in states]
-    return {"layer": layer, "rows": rows, "residual": layers[0].trace.residual}
+def _if_it_fits(packed: Mapping[str, Any], weights: dict[str, Any]) -> dict[str, Any] | None:
+    return weights if len(json.dumps(packed)) + len(json.dumps(weights)) <= MAX_BYTES else None
+
+
+def _stack(layer: int, layers: Sequence[Reading], *, whole: bool) -> dict[str, Any]:
+    """The hidden states of every layer, or with `whole` all signals, each with its own order of units; `layer` is the
+    one whose cell is drawn."""
+    names = tuple(cell_of(layers[0].trace).equations) if whole else ("H",)
+    rows = [
+        {
+            "signals": {name: packed_array(each.trace.signal(name, each.layer)) for name in names},
+            "order": order_by_similarity(each.trace.signal("H", each.layer)).tolist(),
+        }
+        for each in layers
+    ]
+    return {"layer": layer, "whole": whole, "rows": rows, "residual": layers[0].trace.residual}
 
 
 def _stack_words(reading: Reading, translate: Translate) -> dict[str, Any]:
@@ -115,6 +171,13 @@ def _stack_words(reading: Reading, translate: Translate) -> dict[str, Any]:
     said = {
         "stack": _("The hidden states of all layers over the text, the last layer on top."),
         "layer": _("layer {n}"),
+        "layers": _("Layer"),
+        "all_layers": _("all layers"),
+        "enlarge": _("Enlarge the cell of layer {n}"),
+        "enlarge_one": _("Click a layer to enlarge its cell, with its numbers and equations."),
+        "said_whole": _(
+            "Step {t} of {length} reads {character}. The likeliest next character is {guess} with {chance}."
+        ),
         "above": _("to layer {n}").format(n=layer + 1) if layer < last else "",
     }
     if reading.trace.residual and layer > 1:
@@ -127,26 +190,35 @@ def _stack_words(reading: Reading, translate: Translate) -> dict[str, Any]:
     return said
 
 
-def pack_checkpoints(reading: Reading, checkpoints: Iterable[Mapping[str, NDArray[Any]]]) -> list[dict[str, Any]]:
-    """The `kept.arrays` of a packed reading: the weights of each checkpoint, as far as the text needs them.
+def pack_checkpoints(reading: Reading, checkpoints: Iterable[Mapping[str, NDArray[Any]]]) -> list[list[dict[str, Any]]]:
+    """The `kept.arrays` of a packed reading: the weights of each checkpoint, layer by layer, as far as the text needs
+    them. The output layer's are with those of the layer that reads.
 
     With them the browser computes every signal that each checkpoint would have had.
     """
-    return [_arrays(Reading.of(reading.trace, w, reading.vocabulary), _rows(reading)[0]) for w in checkpoints]
+    return [_every_layer(reading, weights) for weights in checkpoints]
 
 
-def check_size(model: ModelConfig, length: int) -> None:
-    """Raises InputError where the page of a model reading so many characters would be too large for a browser."""
+def _every_layer(reading: Reading, weights: Mapping[str, NDArray[Any]]) -> list[dict[str, Any]]:
+    packed = []
+    for each in every_layer(reading.trace, weights, reading.vocabulary):
+        arrays = _arrays(each, _rows(each)[0] if each.layer == 1 else slice(None))
+        packed.append({k: w for k, w in arrays.items() if each.layer == reading.layer or k not in _OUTPUT})
+    return packed
+
+
+def check_size(cell: Cell, units: int, length: int) -> None:
+    """Raises InputError where the page of a cell reading so many characters would be too large for a browser."""
     if length > MAX_CHARACTERS:
         raise InputError(
             "the text has {length:,} characters; allowed: at most {limit:,}", length=length, limit=MAX_CHARACTERS
         )
-    numbers = length * model.hidden_size * len(cell_of(model).equations)
+    numbers = length * units * len(cell.equations)
     if numbers > MAX_NUMBERS:
         raise InputError(
             "{length:,} characters by {units:,} units are {numbers:,} numbers; allowed on a page: at most {limit:,}",
             length=length,
-            units=model.hidden_size,
+            units=units,
             numbers=numbers,
             limit=MAX_NUMBERS,
         )
@@ -182,6 +254,11 @@ def cell_words(cell: Cell, translate: Translate) -> dict[str, Any]:
         "others": _("others"),
         "surprise": _("surprise {value} nats"),
         "hold": _("Hold the {gate}"),
+        "hold_at": _("Hold the {gate} at {value}"),
+        "effect": _("mean surprise {before} → {after} nats"),
+        "writes": _("it writes on"),
+        "drawn": _("next character, drawn"),
+        "said_drawn": _("It wrote {truth}, a surprise of {surprise} nats."),
         "held_all": _("{symbol} held at {value} for all units"),
         "held_one": _("{symbol} held at {value} for unit {unit}"),
         "held_several": _("{symbol} held at {value} for {count} units"),
@@ -284,6 +361,7 @@ def _cell(cell: Cell) -> dict[str, Any]:
         "gates": list(cell.gates),
         "state": list(cell.state),
         "main": cell.main,
+        "lever": _LEVERS.get(cell.name),
         "wiring": [asdict(node) for node in cell.wiring],
         "expressions": {node.name: expression(cell, node.name) for node in cell.wiring},
         "scales": _scales(cell),
@@ -343,12 +421,12 @@ def _output(reading: Reading) -> dict[str, Any]:
 def _weights(reading: Reading) -> dict[str, Any]:
     """The weights that a step needs. In the first layer, W_x. have only the rows that the text reads, and `rows` has
     the row of each step. In a later layer `inputs` has what the layer below handed over."""
-    characters = visible(reading.vocabulary.characters)
+    read, rows = _rows(reading)
+    packed = {"rows": rows.tolist(), "characters": visible(reading.vocabulary.characters)}
     if reading.layer > 1:
         inputs = packed_array(reading.outputs(reading.layer - 1))
-        return {"inputs": inputs, "arrays": _arrays(reading), "characters": characters}
-    read, rows = _rows(reading)
-    return {"rows": rows.tolist(), "arrays": _arrays(reading, read), "characters": characters}
+        return packed | {"inputs": inputs, "arrays": _arrays(reading)}
+    return packed | {"arrays": _arrays(reading, read)}
 
 
 def _rows(reading: Reading) -> tuple[NDArray[np.intp], NDArray[np.intp]]:

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnviz.figures.kit import COLOURS, LEGEND, Figure, decimate, log_ticks
+from rnnviz.figures.kit import COLOURS, LEGEND, RUN_COLOURS, Figure, decimate, log_ticks
+from rnnviz.figures.references import best_mark, edge_labels, reference_values, room
 from rnnviz.i18n import Translate
-from rnnviz.runs.reports import EpochReport, GlobalNorms
+from rnnviz.runs.reports import EpochReport, GlobalNorms, best_held_out
+from rnnviz.text.ngram import References
 
 
 def perplexity_figure(
@@ -20,27 +22,41 @@ def perplexity_figure(
     translate: Translate = str,
     *,
     reads_ahead: bool = False,
+    references: References | None = None,
 ) -> Figure:
     """Perplexity against epoch on a log axis: training, held-out, and V, what a uniform guess gets.
 
-    The curves of a model that `reads_ahead` are named so.
+    Where text is held out, the best epoch is marked, and there are the lines of the n-gram models of the
+    `references`. The curves of a model that `reads_ahead` are named so.
     """
     _ = translate
     training = _("training, future read") if reads_ahead else _("training")
     held_out_name = _("held-out, future read") if reads_ahead else _("held-out")
     x = np.array([report.epoch for report in epochs], dtype=np.float64)
+    levels: dict[str, float] = {_("uniform"): vocab_size}
     lines = [_reference(vocab_size, total_epochs, _("uniform, V = {size:,}").format(size=vocab_size))]
     series = [(training, "training", [r.perplexity for r in epochs])]
     if any(report.held_out_perplexity is not None for report in epochs):
+        counted = reference_values(references, _) if references else {}
+        lines += [_reference(y, total_epochs, name, width=1, dash="dot") for name, y in counted.items()]
+        levels |= counted
         held_out = [np.nan if r.held_out_perplexity is None else r.held_out_perplexity for r in epochs]
         series.append((held_out_name, "held_out", held_out))
-    top = float(vocab_size)
+    for line in lines:
+        line["showlegend"] = False  # each has its label at its end
+    top = float(max(levels.values()))
     for name, colour, values in series:
         y = np.array(values, dtype=np.float64)
         finite = np.isfinite(y)
         top = max(top, float(y[finite].max(initial=1)))
         lines.append(_line(x[finite], y[finite], name, COLOURS[colour], _("epoch %{x:,d}: perplexity %{y:.3~g}")))
-    return {"data": lines, "layout": _layout(_("epoch"), _("perplexity"), total_epochs, (1.0, min(top, 1e307) * 1.3))}
+    limits = (1.0, min(top, 1e307) * 1.3)
+    layout = _layout(_("epoch"), _("perplexity"), total_epochs, limits)
+    labels = edge_labels(levels, limits)
+    layout["margin"]["r"] = room(labels)
+    best = best_held_out(epochs)
+    mark = best_mark(best, total_epochs, limits[0], _) if best else {"shapes": [], "annotations": []}
+    return {"data": lines, "layout": layout | mark | {"annotations": labels + mark["annotations"]}}
 
 
 def gradient_norm_figure(
@@ -57,6 +73,50 @@ def gradient_norm_figure(
     values = values[np.isfinite(values) & (values > 0)]
     limits = (float(values.min()) / 1.5, float(values.max()) * 1.5) if len(values) else (0.001, 1.0)
     return {"data": lines, "layout": _layout(_("epoch"), _("gradient norm ‖g‖"), total_epochs, limits)}
+
+
+def two_runs_figure(
+    curves: Mapping[str, Sequence[tuple[NDArray[Any], NDArray[Any], str]]],
+    ends: Mapping[str, str],
+    title: str,
+    total_epochs: int,
+    translate: Translate = str,
+) -> Figure:
+    """The curves of two runs over each other, one colour a run, each with its name at the end of its first curve.
+
+    `curves` maps the name of a run to its curves: epochs, values and what they are; the first is a thick line, those
+    after it are thin. `ends` says of a run how it ended, where that is worth saying.
+    """
+    _ = translate
+    lines: list[dict[str, Any]] = []
+    notes: list[dict[str, Any]] = []
+    shown: list[NDArray[Any]] = []
+    for (name, series), colour in zip(curves.items(), RUN_COLOURS, strict=False):
+        for k, (at, values, what) in enumerate(series):
+            finite = np.isfinite(values) & (values > 0)
+            x, y = decimate(at[finite], values[finite])
+            lines.append(_line(x, y, f"{name}, {what}", colour, _("epoch %{x:,.2f}: %{y:.3~g}"), 1.1 if k else 2.6))
+            shown.append(y)
+            if not k and len(x):
+                notes.append(_note(x[-1], y[-1], ": ".join(filter(None, (name, ends.get(name)))), colour, len(notes)))
+    every = np.concatenate([*shown, [1.0]])
+    limits = (float(every.min()) / 1.3, min(float(every.max()), 1e307) * 1.6)
+    layout = _layout(_("epoch"), title, total_epochs, limits) | {"showlegend": False, "annotations": notes}
+    return {"data": lines, "layout": layout}
+
+
+def _note(x: float, y: float, text: str, colour: str, index: int) -> dict[str, Any]:
+    """A run's name at the end of its curve, above it for the first run and below it for the second."""
+    return {
+        "x": float(x),
+        "y": float(np.log10(y)),  # as Plotly wants it on a log axis
+        "text": text,
+        "font": {"color": colour, "size": 13},
+        "showarrow": False,
+        "xanchor": "right" if x > 0 else "left",
+        "yanchor": "top" if index else "bottom",
+        "yshift": -6 if index else 6,
+    }
 
 
 def compared_figure(
@@ -94,7 +154,7 @@ def _line(x: NDArray[Any], y: NDArray[Any], name: str, colour: str, hover: str, 
     }
 
 
-def _reference(y: float, right: float, name: str) -> dict[str, Any]:
+def _reference(y: float, right: float, name: str, width: float = 1.8, dash: str = "dash") -> dict[str, Any]:
     """A dashed horizontal line from the left edge to the right one."""
     return {
         "type": "scatter",
@@ -102,7 +162,7 @@ def _reference(y: float, right: float, name: str) -> dict[str, Any]:
         "y": [y, y],
         "name": name,
         "mode": "lines",
-        "line": {"color": COLOURS["reference"], "width": 1.8, "dash": "dash"},
+        "line": {"color": COLOURS["reference"], "width": width, "dash": dash},
         "hoverinfo": "skip",
     }
 
@@ -113,7 +173,12 @@ def _layout(x: str, y: str, right: float, limits: tuple[float, float]) -> dict[s
         "hovermode": "closest",
         "showlegend": True,
         "legend": LEGEND,
-        "xaxis": {"title": {"text": x}, "range": [0, right * 1.01], "tickformat": ",~r", "zeroline": False},
+        "xaxis": {
+            "title": {"text": x, "standoff": 4},
+            "range": [0, right * 1.01],
+            "tickformat": ",~r",
+            "zeroline": False,
+        },
         "yaxis": {
             "title": {"text": y},
             "type": "log",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -12,7 +12,7 @@ from plotly.subplots import make_subplots
 
 from rnnviz.analysis.holding import true_probabilities
 from rnnviz.analysis.reading import Reading
-from rnnviz.cells import cell_of
+from rnnviz.cells import Cell, cell_of
 from rnnviz.figures.kit import (
     COLOURS,
     DIVERGING,
@@ -44,29 +44,42 @@ def gates_figure(
     `order` may be the units themselves, so that two heatmaps have the same rows. Colours are those of
     `colours_of`, so that pictures can be compared. Raises KeyError where the trace has no such signal.
     """
+    values = trace.signal(name, layer, direction)
+    return signal_figure(cell_of(trace), name, values, visible(trace.text), direction, order, translate)
+
+
+def signal_figure(
+    cell: Cell,
+    name: str,
+    values: NDArray[Any],
+    labels: Sequence[str],
+    direction: str = "forward",
+    order: Order | NDArray[np.intp] = "similarity",
+    translate: Translate = str,
+) -> Figure:
+    """The same for a signal's values (T, h) over anything with T labels, such as characters."""
     _ = translate
-    signal, values = SIGNALS[name], trace.signal(name, layer, direction)
+    signal = SIGNALS[name]
     units = unit_order(values, order) if isinstance(order, str) else order
-    characters = visible(trace.text)
     hover = "<br>".join(
         (
             _("step %{x}"),
             _("unit %{y}"),
             f"{signal.symbol} = %{{z:.3g}}",
-            in_direction(cell_of(trace).equations[name], direction),
+            in_direction(cell.equations[name], direction),
         )
     )
     heatmap = {
         "type": "heatmap",
         "z": np.ascontiguousarray(values.T[units]),
-        "x": [f"{t + 1}  {character}" for t, character in enumerate(characters)],
+        "x": [f"{t + 1}  {label}" for t, label in enumerate(labels)],
         "y": [str(unit) for unit in units],
         "hovertemplate": hover + "<extra></extra>",
-        **colours_of(trace, name),
+        **colours_of(cell, name),
     }
     layout = {
         "margin": {"l": 46, "r": 8, "t": 8, "b": 36},
-        "xaxis": character_axis(characters, _("character read at step t"), type="category", ticks=""),
+        "xaxis": character_axis(labels, _("character read at step t"), type="category", ticks=""),
         "yaxis": {
             "type": "category",
             "showticklabels": False,
@@ -74,7 +87,7 @@ def gates_figure(
             "title": {"text": _("unit")},
             "autorange": "reversed",
         },
-        "meta": {"characters": characters},
+        "meta": {"characters": labels},
     }
     return {"data": [heatmap], "layout": layout}
 
@@ -129,7 +142,7 @@ def above_chances(
     return {"data": [cells, *lines], "layout": layout}
 
 
-def colours_of(trace: Trace, name: str) -> dict[str, Any]:
+def colours_of(cell: Cell, name: str) -> dict[str, Any]:
     """The colours of a signal's heatmap, which never depend on the recorded values, and the bar that explains them.
 
     Gates have a sequential scale from 0 to 1, states a diverging one from -1 to 1. A signal without
@@ -138,7 +151,7 @@ def colours_of(trace: Trace, name: str) -> dict[str, Any]:
     """
     signal = SIGNALS[name]
     bar = {"thickness": 12, "outlinewidth": 0, "title": {"text": signal.symbol}}
-    if name not in cell_of(trace).unbounded:
+    if name not in cell.unbounded:
         scale = SEQUENTIAL if signal.is_gate else DIVERGING
         return {"zmin": signal.low, "zmax": signal.high, "colorscale": scale, "colorbar": {**bar, "nticks": 5}}
     end = SATURATION

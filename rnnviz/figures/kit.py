@@ -7,7 +7,8 @@ that `tests/figures/test_figures.py` makes once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ COLOURS = {
     "after": "#1B8A6B",
     "reference": "#808890",
 }
+RUN_COLOURS = ("#3274B5", "#C8553D")  # of two runs over each other
 MAX_POINTS = 400
 MONOSPACE = "'Noto Sans Mono CJK SC', 'Sarasa Mono SC', ui-monospace, Menlo, Consolas, monospace"
 SEQUENTIAL, DIVERGING = get_colorscale("Cividis"), get_colorscale("RdBu_r")
@@ -46,8 +48,8 @@ def _arsinh_scale(stops: int = 41) -> list[tuple[float, str]]:
 UNBOUNDED = _arsinh_scale()
 
 
-def visible(text: str) -> list[str]:
-    """The characters of a text as shown on an axis: a space is ␣, a line feed ↵, a carriage return ␍."""
+def visible(text: Iterable[str]) -> list[str]:
+    """The characters of a text, or its words, as shown on an axis: a space is ␣, a line feed ↵, a carriage return ␍."""
     return [{" ": "␣", "\n": "↵", "\r": "␍", "\t": "⇥"}.get(character, character) for character in text]
 
 
@@ -84,6 +86,18 @@ def log_ticks(limits: tuple[float, float], narrow: float) -> dict[str, Any]:
     if decades > 8:  # too many digits to write out: a run that diverges reaches 1e300
         return {"exponentformat": "power", "dtick": round(decades / 6)}
     return {"tickformat": ",~r", "dtick": "D2" if decades < np.log10(narrow) else 1}
+
+
+def apart(places: Sequence[float], far: float, most: float) -> list[float]:
+    """The same places of labels moved so that none is closer than `far` to the next, and none is beyond `most`."""
+    order = sorted(range(len(places)), key=places.__getitem__)
+    moved, edge = list(places), -math.inf
+    for i in order:
+        moved[i] = edge = max(moved[i], edge + far)
+    edge = most + far
+    for i in reversed(order):
+        moved[i] = edge = min(moved[i], edge - far)
+    return moved
 
 
 def subscript(t: int) -> str:

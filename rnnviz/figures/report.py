@@ -6,14 +6,13 @@ Markdown or HTML would take for their own.
 
 from __future__ import annotations
 
-import os
-import platform
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from rnnviz.analysis.reproduction import MARKS, Experiment, Plan, Result, Spread
+from rnnviz.analysis.published import Experiment
+from rnnviz.analysis.reproduction import Machine, Plan, Result, Spread
 from rnnviz.figures.kit import COLOURS
 from rnnviz.figures.svg import Mark, log_chart
 from rnnviz.i18n import quantity
@@ -21,7 +20,7 @@ from rnnviz.text.ngram import REFERENCE_ORDERS, References, fit_ngrams
 from rnnviz.text.quotation import SHORTEST, Quoted, Source
 
 SEES_THE_FUTURE = "reads the characters that follow, so it is not the perplexity of a language model"
-_NOTES = "lecture notes"
+REPORT = "report.md"
 _OURS = "here"
 _NGRAM_CHARACTERS = 50  # that an n-gram model writes
 
@@ -41,6 +40,12 @@ def perplexity_text(value: float) -> str:
     if value < 10:
         return f"{value:.3f}"
     return f"{value:,.0f}" if 1000 <= value < 1e6 else quantity(value)
+
+
+def published_text(result: Result, epoch: int) -> str:
+    """A published perplexity as people read it, with the decimals that it has; empty where none was published."""
+    value, decimals = result.experiment.recorded.get(epoch), result.plan.table.decimals
+    return "" if value is None else perplexity_text(value) if decimals >= 3 else f"{value:.{decimals}f}"
 
 
 def setting_text(plan: Plan, torch: str) -> str:
@@ -75,8 +80,8 @@ def curves(result: Result, references: References) -> str:
             name = "held-out, sees the future" if experiment.sees_the_future else f"held-out, best in epoch {epoch}"
             marks.append(Mark("" if i else name, COLOURS["held_out"], held_out))
             marks.append(Mark("", COLOURS["held_out"], [(epoch, value)], dots=True))
-    told = [(epoch, value) for epoch, value in zip(MARKS, experiment.perplexity, strict=True) if epoch <= right]
-    marks.append(Mark(_NOTES, COLOURS["before"], told, dots=True))
+    told = [(epoch, value) for epoch, value in experiment.recorded.items() if epoch <= right]
+    marks.append(Mark(result.plan.table.source, COLOURS["before"], told, dots=True))
     return log_chart(f"{experiment.label}: perplexity", "epoch", "perplexity", right, marks)
 
 
@@ -87,17 +92,21 @@ def _lines(references: References) -> Iterator[tuple[str, float]]:
     yield f"{order}-gram {perplexity_text(references.ngrams[order])}", references.ngrams[order]
 
 
-def report(plan: Plan, results: Sequence[Result], references: References, torch: str) -> str:
-    """The whole report: what was trained, the figures beside the notes', the curves, and what the models write."""
+def report_files(plan: Plan, results: Sequence[Result], references: References, machine: Machine) -> dict[str, str]:
+    """The report and the curves that it shows, by the names of their files."""
+    pictures = {f"{result.experiment.name}.svg": curves(result, references) for result in results}
+    return {**pictures, REPORT: report(plan, results, references, machine)}
+
+
+def report(plan: Plan, results: Sequence[Result], references: References, machine: Machine) -> str:
+    """The whole report: what was trained, the figures beside the published ones, the curves, and what models write."""
     compared = reference_values(references)
     unfinished = [result.experiment.label for result in results if not result.finished]
     parts = [
-        "# The experiments of the lecture notes, reproduced",
-        _plain(setting_text(plan, torch)),
-        f"Python {platform.python_version()}, {platform.system()} on {platform.machine()}, "
-        f"{os.cpu_count()} processors, of which each training uses one. The notes were made in 2020, with the torch of "
-        "that time, on another machine, and on 10,000 characters of lyrics, 1,027 of them different, that are not ours "
-        "to ship. On any other text their figures only say what to expect.",
+        f"# The experiments of the {plan.table.source}, reproduced",
+        _plain(setting_text(plan, machine.torch)),
+        f"Python {machine.python}, {machine.system}, {machine.processors} processors, of which each training uses one. "
+        f"{plan.table.made} On any other text their figures only say what to expect.",
     ]
     if unfinished:
         parts.append(f"**Not finished: {', '.join(unfinished)}.** The same command goes on from here.")
@@ -158,12 +167,12 @@ def _seeds(plan: Plan) -> str:
 
 
 def _training_rows(result: Result) -> Iterator[list[str]]:
-    recorded = dict(zip(MARKS, result.experiment.perplexity, strict=True))
+    published = result.experiment.seconds_per_epoch
     ours = [spread_text(result.perplexity(epoch)) for epoch in result.plan.marks]
-    notes = [perplexity_text(recorded[epoch]) if epoch in recorded else "" for epoch in result.plan.marks]
+    theirs = [published_text(result, epoch) for epoch in result.plan.marks]
     seconds = result.seconds_per_epoch
     yield [result.experiment.label, _OURS, *ours, quantity(seconds.median) if seconds else "–"]
-    yield ["", _NOTES, *notes, quantity(result.experiment.seconds_per_epoch)]
+    yield ["", result.plan.table.source, *theirs, quantity(published) if published else ""]
 
 
 def _held_out_row(result: Result) -> list[str]:

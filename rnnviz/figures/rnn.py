@@ -9,6 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from rnnviz.cells import cell_of
 from rnnviz.figures.gates import Order, colours_of, gates_figure
 from rnnviz.figures.kit import COLOURS, MONOSPACE, Figure, visible
 from rnnviz.i18n import Translate, quantity
@@ -56,7 +57,7 @@ def unit_figures(trace: Trace, unit: int, translate: Translate = str) -> list[Fi
         "xgap": 1,
         "ygap": 3,
         "showscale": False,  # the heatmap above has the same scale
-        **colours_of(trace, "H"),
+        **colours_of(cell_of(trace), "H"),
     }
     axis = {"visible": False, "fixedrange": True}
     layout = {"margin": {"l": 8, "r": 8, "t": 8, "b": 8}, "xaxis": axis, "yaxis": {**axis, "autorange": "reversed"}}

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 
+from rnnviz.figures.kit import apart
 from rnnviz.i18n import times_power
 
 Points = Sequence[tuple[float, float]]
@@ -86,21 +87,9 @@ def _shape(mark: Mark, places: Points) -> str:
 
 def _labels(drawn: Sequence[tuple[Mark, Points]]) -> Iterator[str]:
     labelled = [(mark, places[-1][1]) for mark, places in drawn if mark.label]
-    for (mark, _y), y in zip(labelled, _apart([y for _mark, y in labelled]), strict=True):
+    for (mark, _y), y in zip(labelled, apart([y for _mark, y in labelled], _LINE_HEIGHT, _BOTTOM), strict=True):
         yield _text(_RIGHT + 8, y + 4, mark.label, colour=mark.colour)
 
 
 def _text(x: float, y: float, text: str, anchor: str = "start", colour: str = _INK) -> str:
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{colour}">{escape(text)}</text>'
-
-
-def _apart(heights: Sequence[float]) -> list[float]:
-    """The same heights moved apart, so that no label covers another, and none leaves the picture."""
-    order = sorted(range(len(heights)), key=heights.__getitem__)
-    moved, edge = list(heights), -math.inf
-    for i in order:
-        moved[i] = edge = max(moved[i], edge + _LINE_HEIGHT)
-    edge = _BOTTOM + _LINE_HEIGHT
-    for i in reversed(order):
-        moved[i] = edge = min(moved[i], edge - _LINE_HEIGHT)
-    return moved

@@ -30,6 +30,7 @@ def reset_perplexities(folder: str, windows: Sequence[int] = WINDOWS) -> tuple[f
     Both score the same characters, at most MAX_CHARACTERS of them.
     """
     run = Run.open(folder)
+    run.config.check_predicts()
     memory.require(memory.of_reading(run.config.model, len(run.corpus.vocabulary), max(windows)))
     model, ids = load_model(run), run.corpus.vocabulary.encode(run.corpus.training[:MAX_CHARACTERS])
     whole = evaluate(model, ids)
@@ -56,6 +57,7 @@ def graph_growth(folder: str, steps: int = _STEPS) -> Growth:
     A large model takes fewer steps, because with the graph kept each one goes back through all before it.
     """
     run = Run.open(folder)
+    run.config.check_predicts()
     parameters = run.config.model.parameter_count(len(run.corpus.vocabulary))
     while steps > 2 and parameters * steps * (steps + 1) // 2 > _GRAPH_WORK:
         steps -= 1

@@ -32,9 +32,11 @@ _ROUNDS = 3
 
 
 def study(folder: str) -> LayerStudy:
-    """The layers of a run at all checkpoints that it has kept so far. Raises InputError before the first."""
+    """The layers of a run at all checkpoints that it has kept so far. Raises InputError before the first, and for
+    a run that does not predict."""
     run = Run.open(folder)
     config, steps = run.config.model, run.checkpoint_steps()
+    run.config.check_predicts()
     if not steps:
         raise InputError("the run has no checkpoint yet")
     memory.require(2 * memory.of_graph(config, len(run.corpus.vocabulary), LAGS * WINDOWS))

@@ -25,9 +25,9 @@ from rnnviz.errors import HostError, InputError
 from rnnviz.nn import generation, memory, tracing
 from rnnviz.nn.model import LanguageModel
 from rnnviz.nn.training import Trainer
-from rnnviz.runs.folder import DISK_FULL, LATEST, Progress, Run, Status, is_milestone
+from rnnviz.runs.folder import BEST, DISK_FULL, LATEST, Progress, Run, Status, is_milestone
 from rnnviz.runs.recording import Generation, Trace
-from rnnviz.runs.reports import Report, is_stored
+from rnnviz.runs.reports import Checkpoint, EpochReport, Report, best_held_out, is_stored
 from rnnviz.text.corpora import Corpus, Vocabulary, default_probe
 
 CHECKPOINT_SECONDS = 10.0
@@ -45,6 +45,9 @@ class Execution:
         self._written = run.count_reports()  # reports that are in the file
         self._size = run.reports_size()
         self._checkpoint_at = self._recording_at = time.monotonic()
+        best = best_held_out(run.epochs(emitted))
+        self._best = (best,) if best else ()
+        self._best_weights: Checkpoint | None = None  # not yet in the folder
 
     @staticmethod
     def start(run: Run, trainer: Trainer) -> Execution:
@@ -85,6 +88,7 @@ class Execution:
         deadline = time.monotonic() + seconds
         while not (self.trainer.has_reached(target) or self.trainer.finished):
             step, reports = self.trainer.step, list(filter(is_stored, self.trainer.piece()))
+            self._keep_best(reports)
             fresh += reports[max(0, self._written - self._emitted) :]
             self._emitted += len(reports)
             if (self.trainer.step > step and is_milestone(self.trainer.step)) or self.trainer.finished:
@@ -115,7 +119,16 @@ class Execution:
     def trace(self, text: str) -> Trace:
         return tracing.trace(self.trainer.model, self.trainer.corpus.vocabulary, text)
 
+    def _keep_best(self, reports: list[Report]) -> None:
+        """Keep the weights if these reports tell of a lower held-out perplexity than all before."""
+        for report in () if self.trainer.failure else reports:  # after a failure they are those of another epoch
+            if isinstance(report, EpochReport) and best_held_out((*self._best, report)) is report:
+                self._best, self._best_weights = (report,), self.trainer.checkpoint().only_weights()
+
     def _save_checkpoint(self) -> None:
+        if self._best_weights:  # before the latest, so that no run goes on from a step after a best epoch that is lost
+            self.run.save_checkpoint(self._best_weights, BEST)
+            self._best_weights = None
         checkpoint = self.trainer.checkpoint()
         self.run.save_checkpoint(replace(checkpoint, meta={**checkpoint.meta, "reports": self._emitted}))
         self._checkpoint_at = time.monotonic()
@@ -189,15 +202,15 @@ def pause(folder: str) -> None:
         execution.save()
 
 
-def _model(folder: str) -> tuple[LanguageModel, Vocabulary]:
-    """A run's newest weights, from memory or from its latest checkpoint; nothing is written."""
+def _model(folder: str, name: str = LATEST) -> tuple[LanguageModel, Vocabulary]:
+    """A run's newest weights, from memory or from its latest checkpoint, or those of another; nothing is written."""
     execution = _live.get(folder)
-    if execution is not None and execution.is_current:
+    if name == LATEST and execution is not None and execution.is_current:
         _live.move_to_end(folder)
         return execution.trainer.model, execution.trainer.corpus.vocabulary
     run = Run.open(folder)
     memory.require(memory.of_reading(run.config.model, len(run.corpus.vocabulary), 1))
-    return load_model(run), run.corpus.vocabulary
+    return load_model(run, name), run.corpus.vocabulary
 
 
 def trace(folder: str, text: str) -> Trace:
@@ -232,11 +245,20 @@ def rank(folder: str, text: str, feature: str, expression: str = "") -> Ranking:
     return ranking.rank(text, marks, dict(zip(short_names(signals), signals.values(), strict=True)))
 
 
-def generate(folder: str, prefix: str, length: int, *, temperature: float, top_k: int | None, seed: int) -> Generation:
-    """A continuation written with a run's newest weights."""
+def generate(
+    folder: str,
+    prefix: str,
+    length: int,
+    *,
+    temperature: float,
+    top_k: int | None,
+    seed: int,
+    checkpoint: str = LATEST,
+) -> Generation:
+    """A continuation written with a run's newest weights, or with those of another checkpoint, as BEST."""
     generator = torch.Generator().manual_seed(seed)
     return generation.generate(
-        *_model(folder), prefix, length, temperature=temperature, top_k=top_k, generator=generator
+        *_model(folder, checkpoint), prefix, length, temperature=temperature, top_k=top_k, generator=generator
     )
 
 

@@ -123,9 +123,13 @@ def windows_of(corpus: Corpus) -> tuple[tuple[str, ...], Tensor, Tensor]:
 
 
 def study(folder: str) -> Study:
-    """The gradients of a run at all checkpoints kept so far, and with its matrices scaled."""
+    """The gradients of a run at all checkpoints kept so far, and with its matrices scaled.
+
+    Raises InputError before the first, and for a run that does not predict.
+    """
     run = Run.open(folder)
     steps = run.checkpoint_steps()
+    run.config.check_predicts()
     if not steps:
         raise InputError("the run has no checkpoint yet")
     memory.require(2 * memory.of_graph(run.config.model, len(run.corpus.vocabulary), LAGS * WINDOWS))

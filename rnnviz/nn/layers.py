@@ -15,7 +15,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from rnnviz.cells import Cell, Signals, State, Weights, cell_of
+from rnnviz.cells import Cell, Signals, State, Weights, cell_of, unpack
 from rnnviz.config import ModelConfig
 from rnnviz.nn.fused.layer import FusedLayer
 
@@ -60,17 +60,24 @@ def initial_weights(config: ModelConfig, d: int, generator: torch.Generator) -> 
     return directions
 
 
-def scan(cell: Cell, X: Tensor, state: State, W: Weights, *, backward: bool = False) -> Signals:
+def scan(
+    cell: Cell, X: Tensor, state: State, W: Weights, *, backward: bool = False, lengths: Tensor | None = None
+) -> Signals:
     """All signals over a sequence, each of shape (T, B, h), in the order of the text.
 
     X is (T, B, d), the state (B, h). `backward` reads the text from its end, as the second
-    direction of a bidirectional layer does.
+    direction of a bidirectional layer does. With `lengths` (B,) some sequences end before the step T: beyond its
+    end the state of a sequence does not change, and its gates have no meaning.
     """
     T = X.shape[0]
     steps: list[Signals] = []
     for t in reversed(range(T)) if backward else range(T):
-        steps.append(cell.step(X[t], state, W))
-        state = tuple(steps[-1][name] for name in cell.state)
+        signals = cell.step(X[t], state, W)
+        if lengths is not None:
+            goes_on = (t < lengths).unsqueeze(-1)
+            signals |= {n: torch.where(goes_on, signals[n], S) for n, S in zip(cell.state, state, strict=True)}
+        steps.append(signals)
+        state = tuple(signals[name] for name in cell.state)
     if backward:
         steps.reverse()
     return {name: torch.stack([signals[name] for signals in steps]) for name in steps[0]}
@@ -165,13 +172,8 @@ class TorchLayer(nn.Module):
         return [self._unpack(suffix, of=_gradient) for suffix in self._suffixes()]
 
     def _unpack(self, suffix: str, of: Callable[[Tensor], Tensor] | None = None) -> dict[str, Tensor]:
-        """Views of torch's packed (G h, d) parameters, or of their gradients, under the textbook's names."""
-        G = len(self.cell.blocks)
-        W_x, W_h, b, b_second = ((of(p) if of else p).chunk(G) for p in self._packed(suffix))
-        weights: dict[str, Tensor] = {}
-        for i, block in enumerate(self.cell.blocks):
-            weights |= {f"W_x{block}": W_x[i].T, f"W_h{block}": W_h[i].T, f"b_{block}": b[i]}
-        return weights | ({"b_hn": b_second[-1]} if self.cell.inner_bias else {})
+        """Views of torch's packed parameters, or of their gradients, under the textbook's names."""
+        return unpack(self.cell, *(of(p) if of else p for p in self._packed(suffix)))
 
     @torch.no_grad()
     def load_weights(self, weights: Sequence[Weights]) -> None:

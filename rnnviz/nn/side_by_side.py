@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from rnnviz.analysis.held_back import VARIANTS, Learned, held_back_config, held_back_corpus
 from rnnviz.analysis.restoring import DIRECTIONS, SEEDS, Restored, restoring_config
 from rnnviz.analysis.side_by_side import (
     BIASES,
@@ -25,7 +26,7 @@ from rnnviz.config import TrainConfig
 from rnnviz.nn.training import train
 from rnnviz.runs.folder import write_atomically
 from rnnviz.runs.reports import EpochReport
-from rnnviz.text.corpora import corpus_of
+from rnnviz.text.corpora import Corpus, corpus_of
 
 _CELLS: tuple[CellName, ...] = ("gru", "lstm")
 
@@ -43,6 +44,7 @@ def ship(folder: Path) -> None:
         curves = {str(name): curve_of(implementation_config(cell, name)) for name in IMPLEMENTATIONS}
         _save(folder / f"{cell}.json", curves)
     ship_restored(folder / "restoring.json")
+    ship_held_back(folder / "held_back.json")
     _save(folder / "recall.json", {f"{bias:g}": curve_of(recall_config(f"{bias:g}")) for bias in BIASES})
     for language, corpus in (("en", "tales-en"), ("zh", "lyrics-zh")):
         _save(folder / f"start-{language}.json", {name: curve_of(start_config(name, corpus)) for name in STARTS})
@@ -58,8 +60,22 @@ def ship_restored(path: Path) -> None:
     write_atomically(path, json.dumps(values, allow_nan=False).encode())
 
 
-def _epochs(config: TrainConfig) -> list[EpochReport]:
-    return [report for report in train(config, corpus_of(config)) if isinstance(report, EpochReport)]
+def ship_held_back(path: Path) -> None:
+    """Train with no switch and with each by itself, and write the curves."""
+    values = {}
+    for switches in VARIANTS:
+        config = held_back_config(switches)
+        learned = Learned.of(_epochs(config, held_back_corpus(config)))
+        values["+".join(switches)] = {
+            "step": learned.step.tolist(),
+            "training": [float(f"{p:.6g}") for p in learned.training],
+            "held_out": [float(f"{p:.6g}") for p in learned.held_out],
+        }
+    write_atomically(path, json.dumps(values, allow_nan=False).encode())
+
+
+def _epochs(config: TrainConfig, corpus: Corpus | None = None) -> list[EpochReport]:
+    return [report for report in train(config, corpus or corpus_of(config)) if isinstance(report, EpochReport)]
 
 
 def _save(path: Path, curves: Mapping[str, Curve]) -> None:

@@ -1,4 +1,4 @@
-"""Gate surgery: a model whose gates are held at values between the two halves of its cell's step."""
+"""Gate surgery: a model of which a layer's gates are held at values between the two halves of its cell's step."""
 
 from __future__ import annotations
 
@@ -46,32 +46,31 @@ class HeldLayer(ScratchLayer):
         return replace(cell, open=lambda X, state, W: held(cell.open(X, state, W), holds)) if holds else cell
 
 
-def operate(model: LanguageModel, holds: Sequence[Hold]) -> LanguageModel:
-    """The same weights with gates held from the first step on. The model can read one text, once.
+def operate(model: LanguageModel, holds: Sequence[Hold], layer: int = 1) -> LanguageModel:
+    """The same weights with gates of one layer held from the first step on. The model can read one text, once.
 
-    Raises InputError for a model of more than one layer or direction.
+    Raises InputError for a layer that the model lacks, or for a model of two directions.
     """
     config = model.config
-    if config.num_layers * config.num_directions > 1:
+    if config.num_directions > 1 or not 1 <= layer <= config.num_layers:
         raise InputError(
-            "the run is a {cell} of {layers} layers and {directions} directions; "
-            "allowed here: one {allowed} layer of one direction",
-            cell=cell_of(config).label,
+            "gates are held in layer {layer} of a model of {layers} layers and {directions} directions; "
+            "allowed: a layer from 1 to {layers} of one direction",
+            layer=layer,
             layers=config.num_layers,
             directions=config.num_directions,
-            allowed=cell_of(config).label,
         )
     other = model.convert(implementation="scratch")
-    layer = HeldLayer(other.config, other.vocab_size, holds).to(other.W_hq)
-    layer.load_weights([{name: value.detach() for name, value in model.layers[0].weights()[0].items()}])  # type: ignore[operator]
-    other.layers[0] = layer
+    operated = HeldLayer(other.config, other.vocab_size if layer == 1 else config.hidden_size, holds).to(other.W_hq)
+    operated.load_weights([{k: w.detach() for k, w in model.layers[layer - 1].weights()[0].items()}])  # type: ignore[operator]
+    other.layers[layer - 1] = operated
     return other
 
 
-def write(folder: str, holds: str, prefix: str, length: int, temperature: float, seed: int) -> Operated:
-    """A run's newest model writing with gates held as `parse_holds` reads it, and without, from the same seed.
+def write(folder: str, holds: str, prefix: str, length: int, temperature: float, seed: int, layer: int = 1) -> Operated:
+    """A run's newest model writing with gates of a layer held as `parse_holds` reads it, and without, from one seed.
 
-    Raises InputError for a prefix or a length beyond the limits, or for gates that the model lacks.
+    Raises InputError for a prefix or a length beyond the limits, or for gates or a layer that the model lacks.
     """
     if len(prefix) > MAX_PREFIX or not 1 <= length <= MAX_LENGTH:
         raise InputError(
@@ -87,7 +86,7 @@ def write(folder: str, holds: str, prefix: str, length: int, temperature: float,
     model, operation = load_model(run), parse_holds(holds, cell_of(config), config.hidden_size)
     before, after = (
         generate(
-            operate(model, each),
+            operate(model, each, layer),
             corpus.vocabulary,
             prefix,
             length,
@@ -98,7 +97,7 @@ def write(folder: str, holds: str, prefix: str, length: int, temperature: float,
     )
     characters = min(MAX_CHARACTERS, _WORK // config.parameter_count(len(corpus.vocabulary)))
     ids = corpus.vocabulary.encode(corpus.held_out[: max(characters, 2)])
-    operated = operate(model, [replace(hold, first=1, last=None) for hold in operation])
+    operated = operate(model, [replace(hold, first=1, last=None) for hold in operation], layer)
     perplexities = (_perplexity(model, ids), _perplexity(operated, ids))
     return Operated(prefix, before, after, *perplexities, characters=len(ids))
 

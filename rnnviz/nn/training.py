@@ -100,10 +100,14 @@ def resolve_device(name: str) -> torch.device:
 
 
 def make_optimizer(config: TrainConfig, model: LanguageModel) -> torch.optim.Optimizer:
-    """SGD without momentum or Adam with torch's defaults, over all parameters."""
-    kind: Any = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}[config.optimizer]
-    fused = model.W_hq.device.type in ("cpu", "cuda")
-    optimizer: torch.optim.Optimizer = kind(model.trainable(), lr=config.learning_rate, fused=fused)
+    """SGD without momentum or AdamW with torch's defaults, over all parameters; without weight decay AdamW is Adam."""
+    kind: Any = {"sgd": torch.optim.SGD, "adam": torch.optim.AdamW}[config.optimizer]
+    optimizer: torch.optim.Optimizer = kind(
+        model.trainable(),
+        lr=config.learning_rate,
+        weight_decay=config.weight_decay,
+        fused=model.W_hq.device.type in ("cpu", "cuda"),
+    )
     return optimizer
 
 

@@ -7,7 +7,8 @@
     lock                   held by the process that trains
     driver                 locked by the process that drives the run: an engine, or the command
     reports.jsonl          its reports, one JSON object per line, only ever appended to
-    checkpoints/           <step>.safetensors at log-spaced steps; latest.safetensors, and the one before it
+    checkpoints/           <step>.safetensors at log-spaced steps; best.safetensors, of the epoch with the lowest
+                           held-out perplexity so far; latest.safetensors, and the one before it
     recordings/            <step>.npz at the same steps, and latest.npz
 
 Every file but the reports is written under another name and then moved into place, so readers never
@@ -33,6 +34,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any, BinaryIO, Literal, cast, get_args
@@ -46,12 +48,14 @@ from safetensors.numpy import save as to_safetensors
 from rnnviz.config import TrainConfig
 from rnnviz.errors import HostError, InputError
 from rnnviz.runs.recording import Trace
-from rnnviz.runs.reports import Checkpoint, Report, from_json, to_json
+from rnnviz.runs.reports import Checkpoint, EpochReport, Report, from_json, to_json
 from rnnviz.text.corpora import Corpus
 from rnnviz.text.sampling import check_length
 
 State = Literal["queued", "running", "paused", "finished", "stopped", "failed"]
-LATEST = "latest"
+CheckpointName = Literal["latest", "best"]
+LATEST: CheckpointName = "latest"
+BEST: CheckpointName = "best"
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 _PREVIOUS = "previous"
 _FORMAT = 2
@@ -255,6 +259,13 @@ class Run:
                     offset += len(complete) + 1
                     yield _reports(complete), offset
 
+    def epochs(self, first: int | None = None) -> Iterator[EpochReport]:
+        """The reports of epochs alone, which is faster than reading all; those among the `first` reports if given."""
+        with self._open_reports() as file:
+            for line in islice(file, first):
+                if line.startswith(b'{"kind": "epoch"') and line.endswith(b"\n"):
+                    yield from cast("list[EpochReport]", _reports(line[:-1]))
+
     @contextmanager
     def _open_reports(self) -> Iterator[BinaryIO]:
         path = self.folder / "reports.jsonl"
@@ -425,6 +436,11 @@ class Run:
             reason = error.strerror if isinstance(error, OSError) else error
             raise InputError("the checkpoint {name} is damaged: {reason}", name=path.name, reason=reason) from error
         return Checkpoint(arrays, meta)
+
+    @property
+    def has_best(self) -> bool:
+        """Whether there is a checkpoint of the best held-out epoch."""
+        return self.checkpoint_path(BEST).is_file()
 
     def checkpoint_steps(self) -> list[int]:
         return _steps(self.folder / "checkpoints")

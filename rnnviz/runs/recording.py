@@ -157,4 +157,5 @@ def order_by_similarity(values: Array) -> NDArray[np.intp]:
         first = first * (np.sign((first * means * counts).sum()) or 1)
         second = second * (np.sign((second * scale * counts).sum()) or 1)
         order = np.argsort(np.arctan2(second, first), kind="stable")
-    return np.argsort(np.argsort(order)[group], kind="stable")
+    # NumPy 2.0 alone gives the groups a second axis.
+    return np.argsort(np.argsort(order)[group.ravel()], kind="stable")

@@ -83,6 +83,13 @@ class EpochReport:
     held_out_accuracy: float | None = None
 
 
+def best_held_out(epochs: Iterable[EpochReport]) -> EpochReport | None:
+    """The first epoch with the lowest held-out perplexity; None where nothing finite was held out and scored."""
+    scored = ((e.held_out_perplexity, e) for e in epochs if e.held_out_perplexity is not None)
+    lowest = min(scored, key=lambda pair: pair[0], default=(math.inf, None))
+    return lowest[1] if lowest[0] < math.inf else None
+
+
 @dataclass(frozen=True)
 class PredictionReport:
     """What the model writes after a prefix when it always chooses the likeliest character."""

@@ -135,3 +135,22 @@ class Source:
                 found.append(Quotation(end - before, end, source_end - before))
             before, source_end = length, next_source_end
         return Quoted(text, tuple(found))
+
+
+def quoted_from(training: str, text: str, shortest: int = SHORTEST) -> Quoted:
+    """The same quotations for one short text: nothing is prepared and nothing stays in memory.
+
+    The training text is searched at most twice for each character of the text, which is fast for some hundreds.
+    """
+    found: list[Quotation] = []
+    reached = 0  # where the last quotation ends
+    for start in range(len(text) - shortest + 1):
+        end = max(reached, start + shortest)
+        if text[start:end] not in training:
+            continue
+        while end < len(text) and text[start : end + 1] in training:
+            end += 1
+        if end > reached:
+            found.append(Quotation(start, end, training.index(text[start:end])))
+            reached = end
+    return Quoted(text, tuple(found))

@@ -1,11 +1,21 @@
 """The kit that page scripts use, as in `ui.pick` and `ui.show_run`."""
 
 from rnnviz.ui.controls import pick, select, stepper
-from rnnviz.ui.forms import choose_text, chosen_corpus, small_training, training_buttons, training_form
-from rnnviz.ui.frame import Frame, engine, link_to_next, navigation, open_page, settings, show_error
+from rnnviz.ui.forms import choose_text, chosen_corpus, small_training, training_bar
+from rnnviz.ui.frame import (
+    Frame,
+    engine,
+    introduce,
+    link_to_next,
+    navigation,
+    open_page,
+    settings,
+    show_error,
+    watching,
+)
 from rnnviz.ui.pictures import beside, picture
 from rnnviz.ui.questions import ask
-from rnnviz.ui.run_view import chosen_run, example, show_downloads, show_run
+from rnnviz.ui.run_view import chosen_run, example, run_beside, show_downloads, show_run
 
 __all__ = [
     "Frame",
@@ -16,11 +26,13 @@ __all__ = [
     "chosen_run",
     "engine",
     "example",
+    "introduce",
     "link_to_next",
     "navigation",
     "open_page",
     "pick",
     "picture",
+    "run_beside",
     "select",
     "settings",
     "show_downloads",
@@ -28,6 +40,6 @@ __all__ = [
     "show_run",
     "small_training",
     "stepper",
-    "training_buttons",
-    "training_form",
+    "training_bar",
+    "watching",
 ]

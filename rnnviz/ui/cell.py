@@ -17,6 +17,7 @@ from rnnviz.runs.folder import Run
 from rnnviz.ui.forms import small_training
 from rnnviz.ui.frame import Frame, engine
 from rnnviz.ui.live import MOVING, live_part
+from rnnviz.ui.own_model import bring_model
 from rnnviz.ui.reading import choose_model, choose_text, reading_of, turn_to_new
 from rnnviz.ui.run_view import follow, phase_of, ships, show_progress
 
@@ -55,8 +56,10 @@ def cell_view(
     holds: Sequence[Hold] | None = None,
     on_holds: Callable[[], None] = lambda: None,
     layers: Sequence[Reading] = (),
+    whole: bool = False,
     on_layer: Callable[[], None] = lambda: None,
     playing: bool = False,
+    written: int | None = None,
 ) -> None:
     """Show a reading, or put a newer one into the view with this key, which keeps its place.
 
@@ -64,10 +67,12 @@ def cell_view(
     If there is a run to look `back` on, a slider covers its checkpoints, which are sent when the slider is
     first moved. With `holds` the view begins with these gates held, and a button beside the levers calls
     `on_holds`; the component's value under this key then has the held gates as its `holds`. With `playing` the
-    view starts to play by itself, unless the visitor prefers reduced motion.
+    view starts to play by itself, and from the text's end again from its beginning, unless the visitor prefers reduced
+    motion. From the character `written` on, the text is the model's own.
 
-    With the readings of all `layers` their states stand above the cell, and a click on another layer's calls
-    `on_layer`; the value then has its number as its `layer`. The `revision` must name the layer that is drawn.
+    With the readings of all `layers` their states stand below the cell, or with `whole` below all of their cells. A
+    click on another layer calls `on_layer`; the value then has its number as its `layer`, or "all". The `revision` must
+    name the layer that is drawn.
     """
     wanted = f"{key}-wanted"
     if "step" in st.query_params:
@@ -79,7 +84,7 @@ def cell_view(
     steps = tuple(back.checkpoint_steps()) if back else ()
     sent = st.session_state.get(wanted) == revision
     held = None if holds is None else tuple(holds)
-    data = _packed(frame, reading, layers, back, steps, revision, sent, held, playing)
+    data = _packed(frame, reading, layers, whole, back, steps, revision, sent, held, playing, written)
     _component()(
         data=data,
         key=key,
@@ -95,16 +100,27 @@ def _packed(
     _frame: Frame,
     _reading: Reading,
     _layers: Sequence[Reading],
+    whole: bool,
     _back: Run | None,
     steps: tuple[int, ...],
     revision: str,
     with_checkpoints: bool,
     holds: tuple[Hold, ...] | None,
     playing: bool,
+    written: int | None,
 ) -> bytes:
     last = _last_step(_back) if _back and steps else None
     earlier = [step for step in steps if last is not None and step < last]
-    packed = pack_cell(_reading, _frame.translate, revision=revision, steps=earlier, last=last, layers=_layers)
+    packed = pack_cell(
+        _reading,
+        _frame.translate,
+        revision=revision,
+        steps=earlier,
+        last=last,
+        layers=_layers,
+        whole=whole,
+        written=written,
+    )
     packed |= {"address": True, "playing": playing}
     kept = packed["kept"]
     if _back and with_checkpoints and kept["steps"]:
@@ -151,8 +167,12 @@ def show_cell(frame: Frame, cell: CellName, shipped: Mapping[str, str]) -> None:
                 back=None if phase == MOVING else run,
             )
 
-    label = frame.translate("Hidden units")
-    with_model(frame, cell, shipped, lambda: small_training(frame, label, variants(frame, cell)), show)
+    def choose() -> Run | None:
+        own = small_training(frame, frame.translate("Hidden units"), variants(frame, cell))
+        bring_model(frame, cell)
+        return own
+
+    with_model(frame, cell, shipped, choose, show)
 
 
 def with_model(
@@ -179,7 +199,7 @@ def with_model(
             st.caption(frame.translate("The gates appear with the first recording."))
             return
         show(run, text, phase)
-        if not ships(run):
+        if not ships(run) and (phase != "finished" or run.reports_size()):  # not a model trained elsewhere
             show_progress(frame, run, engine().view(run.id), follow(run).story())
 
     with place:

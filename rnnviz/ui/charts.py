@@ -8,34 +8,21 @@ for all viewers, so a viewer costs the page's process no more than sending them.
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import plotly
 import plotly.graph_objects as go
 import streamlit as st
 from numpy.typing import NDArray
-from plotly.offline import get_plotlyjs
 
 from rnnviz.figures.kit import Figure
+from rnnviz.scripts import served
 
 _STATIC = Path(__file__).resolve().parent / "static"
-_SERVED = _STATIC.parents[2] / "static"  # beside app.py, where Streamlit looks for files to hand out
-_PLOTLY = f"plotly-{plotly.__version__}.min.js"
-_MODULES = (
-    "live_charts.js",
-    "chart_slider.js",
-    "chart_tools.js",
-    "chart_window.js",
-    "chart_files.js",
-    "page.js",
-    "visits.js",
-)
 
 
 @dataclass(frozen=True)
@@ -66,7 +53,8 @@ class Slider:
     is an index. The visitor reads `names`. With `steps`, the names of two buttons that lead to the
     value before and the one after it, arrow keys do so too. Where all that depends on the slider follows it
     `in_browser`, the script hears of a move only when the slider is at rest. With `play`, the names of a
-    button that starts and halts it, the slider moves by itself to its end.
+    button that starts and halts it, the slider moves by itself to its end. Where the frames of a heatmap are
+    `multiples`, each is drawn small, and a click on one chooses it.
     """
 
     key: str
@@ -77,46 +65,34 @@ class Slider:
     steps: tuple[str, str] | None = None
     in_browser: bool = False
     play: tuple[str, str] | None = None
+    multiples: bool = False
 
 
 @st.cache_resource
 def _component() -> Any:
-    """Register the component once per server, and copy its scripts to where the server finds static files."""
-    _serve(_PLOTLY, get_plotlyjs())
-    sources = {name: (_STATIC / name).read_text(encoding="utf-8") for name in _MODULES}
-    version = hashlib.sha256("".join(sources.values()).encode()).hexdigest()[
-        :12
-    ]  # so that no browser uses an old version from its cache
-    for name, source in sources.items():
-        _serve(f"charts-{version}/{name}", source)
-    address = f"app/static/charts-{version}/{_MODULES[0]}"
+    """Register the component once per server."""
+    scripts = served()
     return st.components.v2.component(
         "rnnviz_live_charts",
-        html=f'<div class="live-charts" data-plotly="app/static/{_PLOTLY}" data-module="{address}"></div>',
+        html=f'<div class="live-charts" data-plotly="{scripts.plotly}" data-module="{scripts.modules[0]}"></div>',
         css=(_STATIC / "live_charts.css").read_text(encoding="utf-8"),
         js=(_STATIC / "live_charts_loader.js").read_text(encoding="utf-8"),
         isolate_styles=False,
     )
 
 
-def _serve(name: str, text: str) -> None:
-    path = _SERVED / name
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-
-
-def preload(language: str, words: Mapping[str, str]) -> None:
+def preload(language: str, words: Mapping[str, str], *, charts: bool) -> None:
     """Send the page's language and the labels of the charts' controls to the browser, before the first chart.
 
-    The browser then loads plotly.js while the rest of the page is still being made.
+    If the page begins with `charts`, the browser loads plotly.js while the rest of the page is still being made.
     """
-    live_charts(json.dumps({"language": language, "words": words, "charts": []}).encode(), key="plotly")
+    message = {"language": language, "words": words, "expected": charts, "charts": []}
+    live_charts(json.dumps(message).encode(), key="plotly")
 
 
 def pack(*frames: Chart) -> bytes:
-    """A chart as JSON. Of several frames, between which a slider chooses, the first is sent whole and the others
-    as differences from it.
+    """A chart as JSON. Of several frames, among which sliders choose, the first is sent whole and the others
+    as differences from it. The frames of several sliders stand in row-major order: the last slider's change fastest.
 
     Numbers are not rounded, because hovering shows them.
     """
@@ -184,7 +160,7 @@ def _parts(figure: go.Figure) -> tuple[list[dict[str, Any]], dict[str, Any]]:
 
 def together(
     *packed: bytes,
-    slider: Slider | None = None,
+    sliders: Sequence[Slider] = (),
     shown: bool = True,
     version: int = 0,
     source: str = "",
@@ -192,31 +168,40 @@ def together(
 ) -> bytes:
     """Put charts that `pack` made together, as the browser reads them.
 
-    A `slider` above them chooses a frame of all charts that have several, without the server; if it is not
-    `shown`, they follow one elsewhere on the page.
+    The `sliders` above them choose a frame of all charts that have several, without the server; if they are not
+    `shown`, the charts follow some elsewhere on the page.
 
     With a `source` the browser updates them by itself: every so many seconds it asks that address, relative
     to the page's, for charts newer than this `version`. The answer has the same form, or is
     204 if there are none. It stops when an answer has no `source`.
     """
-    control = {**asdict(slider), "shown": shown} if slider else None
-    head = json.dumps({"version": version, "source": source, "every": every, "slider": control})
+    controls = [{**asdict(slider), "shown": shown} for slider in sliders]
+    head = json.dumps({"version": version, "source": source, "every": every, "sliders": controls})
     return head[:-1].encode() + b', "charts": [' + b",".join(packed) + b"]}"
-
-
-def live_charts(charts: bytes, *, key: str) -> str | None:
-    """Show charts put `together`, side by side if there is room, or update those with this key.
-
-    If an answer has another source, or none, the script or its fragment runs again; so it does when the
-    slider has been moved, to the value that is returned.
-    """
-    shown = _component()(data=charts, key=key, height="content", on_turned_change=_nothing, on_moved_change=_nothing)
-    moved: str | None = shown.moved
-    return moved
 
 
 def _nothing() -> None:
     """Calling it is enough: Streamlit runs the script again."""
+
+
+def live_charts(charts: bytes, *, key: str, on_unserved: Callable[[], None] = _nothing) -> Mapping[str, str]:
+    """Show charts put `together`, side by side if there is room, or update those with this key.
+
+    If an answer has another source, or none, the script or its fragment runs again; so it does when a
+    slider has been moved. Returns the values of all that have been, by their keys. If something between here and
+    the browser does not pass the source's address on, the browser asks no more, and `on_unserved` is called before
+    the script runs again.
+    """
+    shown = _component()(
+        data=charts,
+        key=key,
+        height="content",
+        on_turned_change=_nothing,
+        on_moved_change=_nothing,
+        on_unserved_change=on_unserved,
+    )
+    moved: Mapping[str, str] | None = shown.moved
+    return moved or {}
 
 
 def _numbers(values: NDArray[Any]) -> Any:

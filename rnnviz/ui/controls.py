@@ -75,7 +75,7 @@ def walk(
     _ = frame.translate
     values, steps = [str(i) for i in range(len(names))], (_("Back"), _("Next"))
     slider = Slider(key, label, values, names, default, steps, in_browser)
-    note(slider, live_charts(together(slider=slider), key=f"{key}-slider"))
+    note(slider, live_charts(together(sliders=[slider]), key=f"{key}-slider"))
     return slider
 
 
@@ -92,17 +92,18 @@ def formula(latex: str) -> str:
     return f"$$\n{latex}\n$$"
 
 
-def note(slider: Slider, moved: str | None) -> None:
+def note(slider: Slider, moved: Mapping[str, str]) -> None:
     """Tell Streamlit what the browser has put into the address; otherwise it would write an older address back.
 
     After Back or Forward the address is newer than what was moved before.
     """
+    value = moved.get(slider.key)
     if gone_back():
         return
-    if moved == slider.values[slider.default]:
+    if value == slider.values[slider.default]:
         st.query_params.pop(slider.key, None)
-    elif moved is not None and moved in slider.values:
-        st.query_params[slider.key] = moved
+    elif value is not None and value in slider.values:
+        st.query_params[slider.key] = value
 
 
 def chosen(slider: Slider) -> int:

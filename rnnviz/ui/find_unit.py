@@ -35,7 +35,7 @@ def show_units(frame: Frame, cell: CellName, shipped: Mapping[str, str], own: Ru
     feature = select(row, _("What units may follow"), names, "feature", usual, named=True)
     expression = _own_expression(frame) if feature == EXPRESSION else ""
     try:
-        check_drawable(run.config.model, cell)
+        check_drawable(run.config, cell)
         text = (run.corpus.held_out or run.corpus.training)[:LENGTH]
         with st.spinner(_("Measuring")):
             ranking = _ranking(str(run.folder), run.reports_size(), text, feature, expression)

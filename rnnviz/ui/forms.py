@@ -29,7 +29,7 @@ from rnnviz.text.corpora import (
 )
 from rnnviz.text.sampling import check_length
 from rnnviz.ui.controls import offer, pick, select
-from rnnviz.ui.frame import Frame, as_text, engine, settings, show_error, visitor
+from rnnviz.ui.frame import Frame, as_text, engine, settings, show_error, visitor, watching
 from rnnviz.ui.labels import setting_labels, setting_names
 from rnnviz.ui.live import RESUMABLE
 from rnnviz.ui.own_text import pasted_text, uploaded_file
@@ -37,7 +37,7 @@ from rnnviz.ui.run_view import chosen_run, remember_run
 
 _NUMBERS = (  # the settings in the order of the form
     "hidden_size", "num_layers", "dropout", "forget_bias", "max_chars", "batch_size", "num_steps",
-    "epochs", "learning_rate", "clip", "seed", "predict_every", "predict_length",
+    "epochs", "learning_rate", "clip", "weight_decay", "seed", "predict_every", "predict_length",
 )  # fmt: skip
 
 
@@ -49,17 +49,22 @@ def _apply(preset: Preset) -> None:
     st.session_state["prefixes"] = ", ".join(values["prefixes"])
 
 
-def choose_text(frame: Frame, place: Any) -> str:
+def choose_text(frame: Frame, place: Any, default: str = "") -> str:
     """The name of a corpus of ours, or `upload` or `paste`: then `chosen_corpus` asks for the visitor's own text.
 
-    Each language has a default of its own, so the address always names the text.
+    Where no `default` is given, each language has one of its own; so the address always names the text.
     """
     _ = frame.translate
-    texts = {name: _(corpus.label) for name, corpus in CORPORA.items()}
-    texts |= {"upload": _("Upload a file"), "paste": _("Paste a text")}
-    default = corpus_in(frame.language)
+    default = default or corpus_in(frame.language)
     offer("corpus", default)
-    return select(place, _("Text"), texts, "corpus", default, named=True)
+    return select(place, _("Text"), _texts(frame), "corpus", default, named=True)
+
+
+def _texts(frame: Frame) -> dict[str, str]:
+    """What the texts are called that can be chosen."""
+    _ = frame.translate
+    shipped = {name: _(corpus.label) for name, corpus in CORPORA.items()}
+    return shipped | {"upload": _("Upload a file"), "paste": _("Paste a text")}
 
 
 def small_training(
@@ -73,27 +78,78 @@ def small_training(
 
     `variants` maps a name for the address to a label and a configuration; the `default` is the first of them.
     `more` may draw further choices into the row that it is given, and returns their settings. Returns this
-    visitor's run on this page, or None before the first.
+    visitor's run on this page, or None before the first. Those who only watch see no form.
     """
     run = chosen_run(frame)
+    if watching():
+        return run
     with st.container(border=True):
         row = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
         text = choose_text(frame, row)
         names = {name: shown for name, (shown, _config) in variants.items()}
         config = variants[pick(row, label, tuple(names), "variant", names.__getitem__, default)][1]
         config = config.with_settings({"corpus": text, **more(row)})
-        training_buttons(frame, config, chosen_corpus(frame, config), run)
+        with st.container():
+            corpus = chosen_corpus(frame, config)
+        with st.container(horizontal=True, vertical_alignment="center"):
+            training_buttons(frame, config, corpus, run)
+            unattended_toggle(frame, run)
+        _warn_of_reading_ahead(frame, config)
     return run
 
 
-_STEPS = {"dropout": 0.1}
+_STEPS = {"dropout": 0.1, "weight_decay": 0.01}
 _TOGGLES = ("bidirectional", "residual", "keep_line_breaks")
 _ONLY_FOR = {setting: cell.name for cell in all_cells() for setting in cell.settings}
 _CHOICES = ("cell", "implementation", "reset", "activation", "initialisation", "sampling", "optimizer")
 
 
-def training_form(frame: Frame) -> TrainConfig | None:
-    """The form: a preset first, all settings one click away. None, with an error, if settings contradict each other."""
+def training_bar(frame: Frame, run: Run | None, errors: Any) -> bool:
+    """What would be trained, in one line; the form, which opens over the page; and the buttons.
+
+    Returns whether it can be trained. If not, the reason is among the `errors`, or in the form.
+    """
+    _ = frame.translate
+    with st.container(horizontal=True, vertical_alignment="center", key="training-bar"):
+        summary = st.container(width="content")
+        with st.container(width="content"), st.expander(_("Change"), expanded=run is None and _own_text_chosen()):
+            config, place = training_form(frame, errors)
+            with place:
+                corpus = chosen_corpus(frame, config, _("Training characters"), errors) if config else None
+            unattended_toggle(frame, run)
+            if config:
+                _warn_of_reading_ahead(frame, config)
+        summary.markdown(as_text(_in_one_line(frame, config)) if config else "")
+        training_buttons(frame, config, corpus, run)
+        if run is not None and engine().view(run.id).status.state not in LIVE:
+            with st.popover(_("Train a twin"), icon=":material/compare_arrows:", key="twin-form"):
+                twin_form(frame, run)
+    return corpus is not None
+
+
+def _own_text_chosen() -> bool:
+    """Whether the form stands at a text that the visitor has yet to give."""
+    return (st.session_state.get("corpus") or st.query_params.get("corpus")) in ("upload", "paste")
+
+
+def _in_one_line(frame: Frame, config: TrainConfig) -> str:
+    """The settings that matter most, as in: GRU, 64 units, Tales (English), Adam 0.01, θ 0.3."""
+    _ = frame.translate
+    names, model = setting_names(_), config.model
+    units = _("{count:,} units").format(count=model.hidden_size)
+    layers = [_("{count} layers").format(count=model.num_layers)] if model.num_layers > 1 else []
+    both = [_("bidirectional")] if model.bidirectional else []
+    text = _texts(frame)[config.corpus]
+    clip = f"θ {config.clip:g}" if config.clip else _("θ off")
+    rate = f"{names[config.optimizer]} {config.learning_rate:g}"
+    return _(", ").join([names[model.cell], units, *layers, *both, text, rate, clip])
+
+
+def training_form(frame: Frame, errors: Any) -> tuple[TrainConfig | None, Any]:
+    """The form: text and preset first, then all settings. Returns the place between them for the visitor's own text.
+
+    There is no configuration, but an error, if settings contradict each other.
+    """
     _ = frame.translate
     left, right = st.columns(2)
     text = choose_text(frame, left)
@@ -103,13 +159,13 @@ def training_form(frame: Frame) -> TrainConfig | None:
     if st.session_state.setdefault("applied", chosen) != chosen:
         _apply(PRESETS[chosen])
     st.session_state["applied"] = chosen
-    with st.expander(_("All settings"), icon=":material/tune:"):
-        values = _settings(frame, PRESETS[chosen].config)
+    place = st.container()
+    values = _settings(frame, PRESETS[chosen].config)
     try:
-        return TrainConfig().with_settings({**values, "corpus": text})
+        return TrainConfig().with_settings({**values, "corpus": text}), place
     except InputError as error:
-        show_error(frame, error)
-        return None
+        show_error(frame, error, errors)
+        return None, place
 
 
 def _settings(frame: Frame, preset: TrainConfig) -> dict[str, Any]:
@@ -129,7 +185,7 @@ def _settings(frame: Frame, preset: TrainConfig) -> dict[str, Any]:
             else:
                 values[name] = _number(name, start[name], labels[name], idle)
     bound: dict[str, Any] = {"bind": "query-params", "persist_state": "session"}
-    with columns[3]:
+    with st.container(horizontal=True, gap="large"):
         values |= {name: st.toggle(labels[name], start[name], key=name, **bound) for name in _TOGGLES}
     left, right = st.columns(2)
     prefixes = left.text_input(
@@ -165,10 +221,10 @@ def _number(name: str, start: float, label: str, idle: bool) -> Any:
     )
 
 
-def chosen_corpus(frame: Frame, config: TrainConfig, limited_by: str = "") -> Corpus | None:
+def chosen_corpus(frame: Frame, config: TrainConfig, limited_by: str = "", errors: Any = st) -> Corpus | None:
     """The corpus of the form, cut as the settings say; None if there is none yet, or it cannot be used.
 
-    `limited_by` is what the page calls the setting for `max_chars`, where it has one.
+    `limited_by` is what the page calls the setting for `max_chars`, where it has one. `errors` is the place for them.
     """
     try:
         source = _source(frame, config.corpus)
@@ -180,7 +236,7 @@ def chosen_corpus(frame: Frame, config: TrainConfig, limited_by: str = "") -> Co
         check_length(config.sampling, len(corpus.training), config.batch_size, config.num_steps)
         settings().limits.check(config, len(corpus.vocabulary))
     except InputError as error:
-        show_error(frame, error)
+        show_error(frame, error, errors)
         return None
     st.caption(
         frame.translate(
@@ -219,7 +275,7 @@ def _source(frame: Frame, name: str) -> str | bytes | None:
             st.caption(_("The box is empty: paste or type a text first."))
         return text.encode() if text else None
     if name == "upload":
-        file = uploaded_file(frame)
+        file = uploaded_file(frame, _("A .txt file, or a .zip that holds one"))
         if file is None:
             st.caption(_("There is no file yet: choose one first."))
         return file
@@ -271,33 +327,77 @@ def training_buttons(frame: Frame, config: TrainConfig | None, corpus: Corpus | 
     _ = frame.translate
     view = engine().view(run.id) if run else None
     state = view.status.state if view else None
-    with st.container(horizontal=True, vertical_alignment="center"):
-        ready = config is not None and corpus is not None and state not in LIVE
-        if st.button(_("Train"), type="primary", icon=":material/play_arrow:", disabled=not ready, key="train"):
-            assert config is not None  # noqa: S101  the button was enabled
-            assert corpus is not None  # noqa: S101
-            _act(
-                frame,
-                lambda: remember_run(
-                    frame, engine().submit(config, corpus, visitor=visitor(), unattended=_unattended())
-                ),
+    ready = config is not None and corpus is not None and state not in LIVE
+    if st.button(_("Train"), type="primary", icon=":material/play_arrow:", disabled=not ready, key="train"):
+        assert config is not None  # noqa: S101  the button was enabled
+        assert corpus is not None  # noqa: S101
+        _act(frame, lambda: _start(frame, config, corpus))
+    if run and state in LIVE and st.button(_("Pause"), icon=":material/pause:", key="pause"):
+        _act(frame, lambda: engine().pause(run.id))
+    if run and state in RESUMABLE and st.button(_("Resume"), icon=":material/resume:", key="resume"):
+        _act(frame, lambda: engine().resume(run.id, visitor=visitor(), unattended=_unattended()))
+    if run and state in (*LIVE, "paused") and st.button(_("Stop"), icon=":material/stop:", key="stop"):
+        _act(frame, lambda: engine().cancel(run.id))
+
+
+def _start(frame: Frame, config: TrainConfig, corpus: Corpus, beside: Run | None = None) -> None:
+    """Train a new run and show it on this page, over the run `beside` where there is one."""
+    run_id = engine().submit(config, corpus, visitor=visitor(), unattended=_unattended())
+    remember_run(frame, run_id)
+    if beside is None:
+        st.query_params.pop("with", None)
+    else:
+        st.query_params["with"] = beside.id
+
+
+# The settings of which a twin may have another. The text and its parts stay, so that perplexities compare.
+_OF_TWINS = (
+    "clip", "learning_rate", "optimizer", "cell", "activation", "hidden_size", "num_layers", "initialisation",
+    "sampling", "num_steps", "seed",
+)  # fmt: skip
+
+
+def twin_form(frame: Frame, run: Run) -> None:
+    """Start the same run again with one setting changed, clipping off unless another is chosen, over the first."""
+    _ = frame.translate
+    labels = setting_labels(_)
+    st.caption(_("The same run again with one setting changed. Both are shown over each other."))
+    name = select(st, _("Setting"), {name: labels[name] for name in _OF_TWINS}, "twin", _OF_TWINS[0])
+    value, names = run.config.settings()[name], setting_names(_)
+    if name in CHOICES:
+        options = {option: names.get(option, option) for option in CHOICES[name] if option != value}
+        value = select(st, labels[name], options, f"twin_{name}", next(iter(options)))
+    else:
+        start = (0.0 if value else 1.0) if name == "clip" else value
+        kind, low, high = type(value), RANGES[name][0], _highest(name)
+        shown = "%g" if kind is float else "%d"
+        value = st.number_input(labels[name], kind(low), kind(high), kind(start), format=shown, key=f"twin-{name}")
+    try:
+        config = run.config.with_settings({name: value})
+        check_length(config.sampling, len(run.corpus.training), config.batch_size, config.num_steps)
+        settings().limits.check(config, len(run.corpus.vocabulary))
+    except InputError as error:
+        show_error(frame, error)
+        return
+    changed = config != run.config
+    if st.button(_("Train the twin"), type="primary", icon=":material/play_arrow:", disabled=not changed, key="twins"):
+        _act(frame, lambda: _start(frame, config, run.corpus, run))
+
+
+def _warn_of_reading_ahead(frame: Frame, config: TrainConfig) -> None:
+    if config.model.bidirectional:
+        st.caption(
+            frame.translate(
+                "A bidirectional layer has already seen the next character: its perplexity falls to 1 for free."
             )
-        if run and state in LIVE and st.button(_("Pause"), icon=":material/pause:", key="pause"):
-            _act(frame, lambda: engine().pause(run.id))
-        if run and state in RESUMABLE and st.button(_("Resume"), icon=":material/resume:", key="resume"):
-            _act(frame, lambda: engine().resume(run.id, visitor=visitor(), unattended=_unattended()))
-        if run and state in (*LIVE, "paused") and st.button(_("Stop"), icon=":material/stop:", key="stop"):
-            _act(frame, lambda: engine().cancel(run.id))
-        _unattended_toggle(frame, run)
-    if config and config.model.bidirectional:
-        st.caption(_("A bidirectional layer has already seen the next character: its perplexity falls to 1 for free."))
+        )
 
 
 def _unattended() -> bool:
     return bool(st.session_state.get("unattended"))
 
 
-def _unattended_toggle(frame: Frame, run: Run | None) -> None:
+def unattended_toggle(frame: Frame, run: Run | None) -> None:
     """A switch for whether a run goes on when its tab is closed; it works for a live run as well."""
     _ = frame.translate
 

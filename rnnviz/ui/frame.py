@@ -18,16 +18,19 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 from threadpoolctl import threadpool_limits
 
 from rnnviz.engine.engine import Engine
-from rnnviz.engine.settings import Settings
+from rnnviz.engine.settings import APP, Settings
 from rnnviz.errors import InputError
 from rnnviz.i18n import LANGUAGES, Translate, explain, lesson_part, match_language, translator
 from rnnviz.runs.folder import home
+from rnnviz.scripts import PAGES_WITHOUT_CHARTS
 from rnnviz.ui.charts import preload
 from rnnviz.ui.labels import chart_words, setting_labels
+from rnnviz.ui.send import send_this
 
 ROOT = Path(__file__).resolve().parents[2]
 _STATIC = Path(__file__).resolve().parent / "static"
-_FAVICON, _STYLE = _STATIC / "favicon.svg", _STATIC / "page.css"
+_FAVICON, _STYLE, _PROJECTED = _STATIC / "favicon.svg", _STATIC / "page.css", _STATIC / "projector.css"
+_VIEWS = ("projector", "watch")
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,7 @@ PAGES = (
     PageInfo("lstm", "LSTM", ":material/memory:"),
     PageInfo("deep", "Deep", ":material/layers:"),
     PageInfo("bidirectional", "Bidirectional", ":material/sync_alt:"),
+    PageInfo("reproduce", "Reproduce", ":material/fact_check:"),
     PageInfo("status", "Status", ":material/monitor_heart:"),
 )
 _prepared = False
@@ -126,6 +130,43 @@ def _choose_language() -> str:
     return put_in_address("lang", default)
 
 
+def _read_view() -> list[str]:
+    """Take the view from the address, where its words stand with points between them. Returns those of the page."""
+    asked = st.query_params.get("view", "").split(".")
+    if starts_anew("projector"):
+        st.session_state["projector"] = "projector" in asked
+    st.session_state["watch"] = watching() or "watch" in asked  # for as long as the tab is open
+    return [word for word in asked if word and word not in _VIEWS]
+
+
+def _choose_view(translate: Translate, others: list[str]) -> None:
+    """The projector's switch, and the view in the address on every page: `projector`, `watch`, or `projector.watch`."""
+    st.sidebar.toggle(
+        translate("Projector view"),
+        key="projector",
+        persist_state="session",
+        help=translate(
+            "Everything is larger, and the picture fills the screen. Keys: N next chapter, B the one before, "
+            "P plays, F shows one picture alone, Q a code with this page’s address."
+        ),
+    )
+    view = ".".join([*others, *(name for name in _VIEWS if st.session_state[name])])
+    if not view:
+        st.query_params.pop("view", None)
+    elif st.query_params.get("view") != view:
+        st.query_params["view"] = view
+
+
+def projected() -> bool:
+    """Whether the page is shown on a wall."""
+    return bool(st.session_state.get("projector"))
+
+
+def watching() -> bool:
+    """Whether this visitor only watches: what trains or halts a run is not drawn, so it cannot be pressed."""
+    return bool(st.session_state.get("watch"))
+
+
 def pages() -> tuple[PageInfo, ...]:
     """The pages in the navigation; the status page only if the host has enabled it."""
     return PAGES if settings().status_page else tuple(page for page in PAGES if page.name != "status")
@@ -134,7 +175,7 @@ def pages() -> tuple[PageInfo, ...]:
 def _pages(translate: Translate, shown: Sequence[PageInfo]) -> list[Any]:
     return [
         st.Page(
-            ROOT / "pages" / f"{page.name}.py",
+            APP / "pages" / f"{page.name}.py",
             title=translate(page.title),
             icon=page.icon,
             url_path="" if page.name == "home" else page.name,
@@ -154,9 +195,11 @@ def navigation() -> Any:
         _prepared = True
     if gone_back():
         st.query_params.update()  # once more, since a late answer from the page that was left may have overwritten it
-    st.set_page_config("rnnviz", _FAVICON, layout="wide", initial_sidebar_state=230)
+    others = _read_view()
+    st.set_page_config("rnnviz", _FAVICON, layout="wide", initial_sidebar_state="collapsed" if projected() else 230)
     language = _choose_language()
     translate = translator(language)
+    _choose_view(translate, others)
     try:
         shown = pages()
     except InputError as error:
@@ -165,8 +208,11 @@ def navigation() -> Any:
     page = st.navigation(_pages(translate, shown))
     st.set_page_config(f"{page.title} · rnnviz")
     st.html(_STYLE)
+    if projected():
+        st.html(_PROJECTED)
     with st.sidebar:
-        preload(language, chart_words(translate))
+        preload(language, chart_words(translate), charts=page.url_path not in ("", *PAGES_WITHOUT_CHARTS))
+        send_this(translate)
     return page
 
 
@@ -176,6 +222,12 @@ def open_page(name: str) -> Frame:
     frame = Frame(name, language, translator(language))
     st.title(heading(name, frame.translate))
     return frame
+
+
+def introduce(frame: Frame, part: str) -> None:
+    """A part of the prose that stands above a picture; on a wall the picture takes its place."""
+    with st.container(key=f"above-{part}"):
+        st.markdown(frame.lesson(part))
 
 
 def heading(name: str, translate: Translate) -> str:
@@ -238,9 +290,9 @@ def _is_present(viewer: str) -> bool:
     return not runtime.exists() or runtime.get_instance().is_active_session(viewer)
 
 
-def show_error(frame: Frame, error: InputError) -> None:
+def show_error(frame: Frame, error: InputError, place: Any = st) -> None:
     """An error message in the reader's language."""
-    st.error(as_text(frame.explain(error)), icon=":material/error:")
+    place.error(as_text(frame.explain(error)), icon=":material/error:")
 
 
 def as_text(text: str) -> str:

@@ -25,6 +25,7 @@ def setting_labels(_: Translate) -> dict[str, str]:
         "epochs": _("Epochs"),
         "learning_rate": _("Learning rate"),
         "clip": _("Clipping threshold θ (0: off)"),
+        "weight_decay": _("Weight decay λ (0: off)"),
         "seed": _("Seed"),
         "predict_every": _("Write every … epochs (0: never)"),
         "predict_length": _("Characters to write"),

@@ -22,42 +22,43 @@ def _nothing() -> None:
     """Calling it is enough: Streamlit runs the script again."""
 
 
-def uploaded_file(frame: Frame) -> bytes | None:
+def uploaded_file(frame: Frame, label: str, key: str = "file") -> bytes | None:
     """The bytes of the file, which stays until another one is uploaded; None before the first.
 
-    Whether it is a text is checked by `rnnviz.text.corpora.read`: Streamlit would only look at its type.
+    Whether it is what the `label` asks for is checked where it is read: Streamlit would only look at its type.
     """
     _ = frame.translate
     size = st.get_option("server.maxUploadSize")
     _translate_uploader(
+        key,
         _("Choose a file"),
         _("at most {size} MB").format(size=size),
         _("This file could not be uploaded. A file may have at most {size} MB.").format(size=size),
     )
-    file = st.file_uploader(_("A .txt file, or a .zip that holds one"), key="file")
+    file, kept = st.file_uploader(label, key=key), f"{key}-uploaded"
     if file is not None:
-        st.session_state["uploaded"] = (file.name, file.getvalue())
-    if "uploaded" not in st.session_state:
+        st.session_state[kept] = (file.name, file.getvalue())
+    if kept not in st.session_state:
         return None
-    name, data = st.session_state["uploaded"]
+    name, data = st.session_state[kept]
     if file is None:
         st.caption(_("Still here: {name}").format(name=as_text(name)))
     return bytes(data)
 
 
-def _translate_uploader(button: str, limit: str, refused: str) -> None:
+def _translate_uploader(key: str, button: str, limit: str, refused: str) -> None:
     """Translate the uploader's labels, which Streamlit has in English only.
 
     If the browser refuses a file, Streamlit shows the reason in a tooltip only; `refused` is shown below the file.
     """
-    zone = ".st-key-file [data-testid=stFileUploaderDropzone"
-    chip = ".st-key-file [data-testid=stFileChip]"
+    zone = f".st-key-{key} [data-testid=stFileUploaderDropzone"
+    chip = f".st-key-{key} [data-testid=stFileChip]"
     words = {f"{zone}] button p": button, f"{zone}Instructions] span": limit, f"{chip} [role=alert]": refused}
     rules = [
         f"{old} {{ visibility: hidden; font-size: 0; }}"
         f'{old}::after {{ visibility: visible; font-size: 0.875rem; content: "{new}"; }}'
         for old, new in words.items()
     ]
-    failed = ".st-key-file:has([data-testid=stFileChip][aria-invalid=true])"
+    failed = f".st-key-{key}:has([data-testid=stFileChip][aria-invalid=true])"
     rules.append(f'{failed}::after {{ font-size: 0.875rem; content: "{refused}"; }}')
     st.html(f"<style>{''.join(rules)}</style>")

@@ -19,7 +19,12 @@ def painted_text(
     colours: Sequence[tuple[str, str]] | None = None,
     titles: Sequence[str] | None = None,
     marks: Sequence[bool] | None = None,
+    plain_spaces: bool = False,
 ) -> None:
-    """Show a text; each character may have a background and ink of its own, a title, and a mark."""
-    shown = {"label": label, "characters": visible(text), "colours": colours, "titles": titles, "marks": marks}
+    """Show a text; each character may have a background and ink of its own, a title, and a mark.
+
+    Spaces are shown as ␣, unless `plain_spaces` are wanted.
+    """
+    characters = [c if c == " " and plain_spaces else shown for c, shown in zip(text, visible(text), strict=True)]
+    shown = {"label": label, "characters": characters, "colours": colours, "titles": titles, "marks": marks}
     component("painted_text", _HTML)(data=json.dumps(shown).encode(), key=key, height="content")

@@ -48,7 +48,9 @@ def pictures(*charts: Sequence[Chart], key: str, slider: Slider | None = None, f
     The `slider` is drawn above them; with `follows` it is one elsewhere on the page.
     """
     packed = [pack(*frames) for frames in charts]
-    moved = live_charts(together(*packed, slider=slider or follows, shown=follows is None), key=key)
+    moved = live_charts(
+        together(*packed, sliders=[it for it in (slider, follows) if it], shown=follows is None), key=key
+    )
     if slider:
         note(slider, moved)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import streamlit as st
 
 from rnnviz.ui.controls import pick
-from rnnviz.ui.frame import Frame
+from rnnviz.ui.frame import Frame, introduce
 
 
 def ask(frame: Frame, questions: Mapping[str, tuple[str, Callable[[Frame], None]]]) -> None:
@@ -19,7 +19,7 @@ def ask(frame: Frame, questions: Mapping[str, tuple[str, Callable[[Frame], None]
     _ = frame.translate
     name = pick(st, _("Question"), tuple(questions), "tab", lambda name: questions[name][0])
     _label, show = questions[name]
-    st.markdown(frame.lesson(name))
+    introduce(frame, name)
     show(frame)
     st.header(_("What to try"))
     st.markdown(frame.lesson(f"{name}_try"))

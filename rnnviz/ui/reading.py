@@ -9,7 +9,7 @@ import streamlit as st
 
 from rnnviz.analysis.reading import Reading, every_layer
 from rnnviz.cells import CellName, cell_of, find_cell
-from rnnviz.config import ModelConfig
+from rnnviz.config import TrainConfig
 from rnnviz.errors import InputError
 from rnnviz.runs.folder import Run
 from rnnviz.text.corpora import DATA, default_probe
@@ -68,15 +68,17 @@ def readings_of(frame: Frame, run: Run, text: str, cell: CellName, *, most_layer
             raise InputError(
                 "the text has {length:,} characters; allowed: at most {limit:,}", length=len(text), limit=MAX_TEXT
             )
-        check_drawable(run.config.model, cell, most_layers)
+        check_drawable(run.config, cell, most_layers)
         return _readings(str(run.folder), run.reports_size(), text)
     except InputError as error:
         show_error(frame, error)
         return None
 
 
-def check_drawable(model: ModelConfig, cell: CellName, most_layers: int = 1) -> None:
-    """Raises InputError for a model that the page cannot draw."""
+def check_drawable(config: TrainConfig, cell: CellName, most_layers: int = 1) -> None:
+    """Raises InputError for a run that the page cannot draw: of another shape, or that does not predict."""
+    config.check_predicts()
+    model = config.model
     if model.num_layers <= most_layers and (model.cell, model.num_directions) == (cell, 1):
         return
     values = {

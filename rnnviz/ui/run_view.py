@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from threading import Lock
 from typing import Any
 
@@ -17,22 +17,31 @@ from rnnviz.engine.jobs import LIVE
 from rnnviz.engine.settings import MIB
 from rnnviz.errors import InputError
 from rnnviz.figures.curves import gradient_norm_figure, perplexity_figure
-from rnnviz.figures.gates import gates_figure
+from rnnviz.figures.gates import gates_figure, unit_order
+from rnnviz.figures.references import reference_values
 from rnnviz.i18n import Translate, duration, quantity, why_it_cannot_continue, why_not_a_language_model
 from rnnviz.runs.folder import Run
 from rnnviz.runs.follower import Follower, Story
 from rnnviz.runs.recording import Trace
-from rnnviz.runs.reports import GlobalNorms, Report, to_csv
+from rnnviz.runs.reports import GlobalNorms, Report, best_held_out, to_csv
 from rnnviz.signals import SIGNALS, in_direction, latex
 from rnnviz.text.corpora import DATA
-from rnnviz.ui.charts import Chart, live_charts, pack, together
-from rnnviz.ui.controls import pick
+from rnnviz.text.ngram import References
+from rnnviz.ui.charts import Chart, Slider, live_charts, pack, together
+from rnnviz.ui.controls import by_step, formula, note, pick
 from rnnviz.ui.frame import Frame, as_text, engine, show_error, visitor
+from rnnviz.ui.hindsight import what_changed
 from rnnviz.ui.labels import state_names
 from rnnviz.ui.live import MOVING, REFRESH_SECONDS, halted_seconds, live_part, refresh_seconds
+from rnnviz.ui.references import references_of
+from rnnviz.ui.two_runs import gradient_norms, names_apart, perplexities
+from rnnviz.ui.writing import show_predictions, show_writing
 
 _CURVES = "app/newest"  # the address of the newest curves, in rnnviz/server.py
 _CURVES_SECONDS_A_VIEWER = 0.033
+_UNSERVED = "curves-unserved"  # in a session whose browser gets no answer from that address
+_FIRST_POINT_SECONDS = 0.1
+_SENT_BYTES = 4 * MIB  # of recordings at once, to a browser
 _PACKED_BYTES, _RECORDED_BYTES = 32 * MIB, 64 * MIB  # the memory for the charts and recordings of all runs
 
 
@@ -96,23 +105,33 @@ def packed(
     )
 
 
-def show_run(frame: Frame, run: Run) -> None:
-    """A run's curves, gates and writing, which update while the run goes on.
+def show_run(frame: Frame, run: Run, about: str = "", other: Run | None = None) -> None:
+    """A run's curves, gates and writing, which update while the run goes on and stand where page.css puts them.
 
     Each part is a fragment, so that a choice among the gates redraws only the gates. If many watch, the curves
-    update more often than the rest: the browser fetches them without Streamlit.
+    update more often than the rest: the browser fetches them without Streamlit. Where it cannot, because a proxy
+    does not pass their address on, they update with the progress. `about` stands in place of the progress of a run
+    that ships. The `other` run's curves are drawn over this one's, and its gates beside them.
     """
-    _ = frame.translate
-    every = live_part(frame, lambda: phase_of(run), lambda phase: _show_progress_and_curves(frame, run, phase))
-    st.markdown("**" + _("Inside the cell, character by character") + "**")
-    st.fragment(_gates_view, run_every=every)(frame, run)
-    st.markdown("**" + _("What it writes") + "**")
-    st.fragment(_writing_view, run_every=2 * every if every else None)(frame, run)
+    unserved = _UNSERVED in st.session_state
+    with st.container(key="run"):
+        with st.container(key="run-curves", gap="small"):
+            every = live_part(
+                frame,
+                lambda: _phase_of(run, other),
+                lambda phase: _show_curves(frame, run, phase, about, other, served=not unserved),
+                watch_halted=unserved,
+            )
+        with st.container(key="run-gates"):
+            st.fragment(_gates_view, run_every=every)(frame, run, other)
+        with st.container(key="run-writing", gap="small"):
+            st.markdown("**" + frame.translate("What it writes") + "**")
+            st.fragment(_writing_view, run_every=2 * every if every else None)(frame, run, other)
 
 
-def curves_seconds() -> float:
-    """How often the curves of a live page are fetched."""
-    return max(REFRESH_SECONDS, _CURVES_SECONDS_A_VIEWER * engine().viewers)
+def curves_seconds(version: int = 1) -> float:
+    """Seconds between two looks for curves newer than this version; version 0 has no point yet, so they are short."""
+    return max(REFRESH_SECONDS if version else _FIRST_POINT_SECONDS, _CURVES_SECONDS_A_VIEWER * engine().viewers)
 
 
 def phase_of(run: Run) -> str:
@@ -121,28 +140,61 @@ def phase_of(run: Run) -> str:
     return "finished" if view is None else MOVING if view.moving else view.status.state
 
 
-def _show_progress_and_curves(frame: Frame, run: Run, phase: str) -> None:
+def _phase_of(run: Run, other: Run | None) -> str:
+    """The phase of a run, or MOVING as long as the other one moves."""
+    return MOVING if other is not None and phase_of(other) == MOVING else phase_of(run)
+
+
+def _show_curves(frame: Frame, run: Run, phase: str, about: str, other: Run | None, *, served: bool) -> None:
     story = follow(run).story(max_age=0.8 * curves_seconds() if phase == MOVING else 0.0)
-    if not ships(run):
-        show_progress(frame, run, engine().view(run.id), story)
-    live_charts(curves(frame, run, story, phase), key="curves")
+    view = None if ships(run) else engine().view(run.id)
+    if view is not None:
+        show_bar(frame, run, view, story)
+    elif about:
+        st.progress(1.0, text=about)
+    if served and _UNSERVED in st.session_state:
+        st.rerun()
+    live_charts(curves(frame, run, story, phase, other, served=served), key="curves", on_unserved=_note_unserved)
+    with st.container(key="run-says", gap="small"):
+        if view is not None:
+            show_messages(frame, run, view, story)
+        if phase != MOVING:
+            _say_what_changed(frame, run, story)
 
 
-def _gates_view(frame: Frame, run: Run) -> None:
+def _note_unserved() -> None:
+    st.session_state[_UNSERVED] = True
+
+
+def _say_what_changed(frame: Frame, run: Run, story: Story) -> None:
+    steps = run.recording_steps()
+    try:
+        first, last = run.recording(steps[0]) if steps else None, run.recording()
+    except InputError:
+        return  # the gates below report the error
+    st.caption(what_changed(story.epochs, story.norms, run.config.clip, first, last, frame.translate))
+
+
+def _gates_view(frame: Frame, run: Run, other: Run | None) -> None:
     try:
         recorded = _recorded(run)
+        beside = (other, recorded_there) if other and (recorded_there := _recorded(other)) else None
+        if recorded is None:
+            st.caption(frame.translate("The gates appear with the first recording."))
+        else:
+            _show_gates(frame, run, *recorded, beside)
     except InputError as error:
         show_error(frame, error)
-        return
-    if recorded is None:
-        st.caption(frame.translate("The gates appear with the first recording."))
-    else:
-        _show_gates(frame, run, *recorded)
 
 
-def _writing_view(frame: Frame, run: Run) -> None:
+def _writing_view(frame: Frame, run: Run, other: Run | None) -> None:
     try:
         story = follow(run).story()
+        if other is not None:
+            for name, one in zip(names_apart(run.config, other.config, frame.translate), (run, other), strict=True):
+                st.markdown(as_text(name))
+                show_predictions(frame, one, follow(one).story())
+            return
     except InputError:
         return  # the view above reports the error
     if run.config.task == "restore":
@@ -150,11 +202,39 @@ def _writing_view(frame: Frame, run: Run) -> None:
         return
     if run.config.reads_ahead:
         st.caption(why_it_cannot_continue(frame.translate))
-    _show_predictions(frame, story)
+    steps = _checkpoints(run)
+    sliding = (_checkpoint_slider(frame, run, steps), steps) if steps else None
+    show_writing(frame, run, story, sliding, continues=not run.config.reads_ahead)
+
+
+def _checkpoints(run: Run) -> list[int]:
+    """The steps of a run's recordings up to its last step, so few of them that the browser can be sent all at once.
+
+    While it moves, there are none.
+    """
+    now = follow(run).story().step
+    steps = [] if phase_of(run) == MOVING else [step for step in run.recording_steps() if step < now]
+    if not steps:
+        return []
+    most = max(1, _SENT_BYTES // max(1, run.recording_path(steps[-1]).stat().st_size))
+    return [*steps[:: -(-len(steps) // most)], now]
+
+
+def _checkpoint_slider(frame: Frame, run: Run, steps: Sequence[int]) -> Slider:
+    """A slider over the checkpoints of these steps, which moves gates and writing together."""
+    _, per_epoch = frame.translate, follow(run).steps_per_epoch
+    names = [_("{step:,}, epoch {epoch:,}").format(step=step, epoch=-(-step // per_epoch)) for step in steps]
+    return Slider("step", _("Training step"), list(map(str, steps)), names, len(steps) - 1, in_browser=True)
 
 
 def show_progress(frame: Frame, run: Run, view: View, story: Story) -> None:
-    """One line: what the run is doing, its progress, its speed and the time left, or how it ended."""
+    """What the run is doing, or how it ended, and why."""
+    show_bar(frame, run, view, story)
+    show_messages(frame, run, view, story)
+
+
+def show_bar(frame: Frame, run: Run, view: View, story: Story) -> None:
+    """One line: what the run is doing, its progress, its speed and the time left."""
     _ = frame.translate
     follower, config, status = follow(run), run.config, view.status
     step = story.step
@@ -174,9 +254,17 @@ def show_progress(frame: Frame, run: Run, view: View, story: Story) -> None:
                 )
             )
     if story.epochs:
+        last = story.epochs[-1]
         reached = _("perplexity {value}, future read") if config.reads_ahead else _("perplexity {value}")
-        parts.append(reached.format(value=quantity(story.epochs[-1].perplexity)))
+        parts.append(reached.format(value=quantity(last.perplexity)))
+        if last.held_out_perplexity is not None:
+            parts.append(_("held-out {value}").format(value=quantity(last.held_out_perplexity)))
     st.progress(min(step / follower.total_steps, 1.0), text=" · ".join(parts))
+
+
+def show_messages(frame: Frame, run: Run, view: View, story: Story) -> None:
+    """Why the run failed or was paused, and what became of its workers."""
+    _, config, status = frame.translate, run.config, view.status
     reason = InputError(status.message, **dict(status.values or {})) if status.message else None
     if reason and status.state == "failed":
         show_error(frame, reason)
@@ -233,15 +321,17 @@ def clipping_in_hindsight(norms: GlobalNorms, config: TrainConfig, translate: Tr
     )
 
 
-def newest_curves(frame: Frame, run_id: str, version: int, phase: str) -> bytes | None:
+def newest_curves(frame: Frame, run_id: str, version: int, phase: str, other_id: str = "") -> bytes | None:
     """A run's curves if they are newer than this version or the run is in another phase by now, else None.
 
-    Raises InputError where there is no such run.
+    Those of the other run, where one is named, are drawn over them. Raises InputError where there is no such run.
     """
-    run = _found(run_id)
-    now = phase_of(run)
-    story = follow(run).story(max_age=0.8 * curves_seconds() if now == MOVING else 0.0)
-    return curves(frame, run, story, now) if (story.version, now) != (version, phase) else None
+    run, other = _found(run_id), _found(other_id) if other_id else None
+    now = _phase_of(run, other)
+    max_age = 0.8 * curves_seconds(version) if now == MOVING else 0.0
+    story = follow(run).story(max_age)
+    newest = story.version + (follow(other).story(max_age).version if other else 0)
+    return curves(frame, run, story, now, other) if (newest, now) != (version, phase) else None
 
 
 @cached(LRUCache(64), lock=Lock())
@@ -249,16 +339,48 @@ def _found(run_id: str) -> Run:
     return Run.find(run_id)
 
 
-def curves(frame: Frame, run: Run, story: Story, phase: str) -> bytes:
-    """Perplexity and gradient norm, and where to fetch newer ones, unless the run has ended."""
+def curves(frame: Frame, run: Run, story: Story, phase: str, other: Run | None = None, *, served: bool = True) -> bytes:
+    """Perplexity and gradient norm, and if they are `served`, where to fetch newer ones unless the run has ended."""
+    every = (curves_seconds(story.version) if phase == MOVING else halted_seconds(phase)) if served else None
+    source = f"{_CURVES}/{run.id}?lang={frame.language}&phase={phase}" if every else ""
+    if other is None:
+        charts, version = _curves_of_one(frame, run, story), story.version
+    else:
+        there = follow(other).story(0.8 * curves_seconds())
+        charts, version = _curves_of_two(frame, (run, other), (story, there)), story.version + there.version
+        source += f"&with={other.id}" if source else ""
+    return together(*charts, version=version, source=source, every=every)
+
+
+def _curves_of_two(frame: Frame, runs: tuple[Run, Run], stories: tuple[Story, Story]) -> tuple[bytes, bytes]:
+    _ = frame.translate
+    names = names_apart(runs[0].config, runs[1].config, _)
+    steps = (follow(runs[0]).steps_per_epoch, follow(runs[1]).steps_per_epoch)
+    identity = (runs[1].folder, *(story.version for story in stories), frame.language)
+    described = _("{title} of two runs over each other: {one}, and {other}.")
+
+    def chart(name: str, title: str, make: Callable[[], Any]) -> bytes:
+        description = described.format(title=title, one=names[0], other=names[1])
+        return packed(runs[0], make, lambda: description, *identity, name=name, title=title)
+
+    return (
+        chart("perplexity", _("Perplexity"), lambda: perplexities(runs, stories, names, _)),
+        chart("gradient_norm", _("Gradient norm"), lambda: gradient_norms(runs, stories, steps, names, _)),
+    )
+
+
+def _curves_of_one(frame: Frame, run: Run, story: Story) -> tuple[bytes, bytes]:
     _ = frame.translate
     config, follower, V = run.config, follow(run), len(run.corpus.vocabulary)
-    identity = (story.version, frame.language)
+    identity, compared = (story.version, frame.language), references_of(run)
     perplexity = packed(
         run,
-        lambda: perplexity_figure(story.epochs, V, config.epochs, _, reads_ahead=config.reads_ahead),
-        lambda: _describe_perplexity(frame, story, V, config),
+        lambda: perplexity_figure(
+            story.epochs, V, config.epochs, _, reads_ahead=config.reads_ahead, references=compared
+        ),
+        lambda: _describe_perplexity(frame, story, V, config, compared),
         *identity,
+        compared is None,
         name="perplexity",
         title=_("Perplexity of the masked characters") if config.task == "restore" else _("Perplexity"),
     )
@@ -270,12 +392,12 @@ def curves(frame: Frame, run: Run, story: Story, phase: str) -> bytes:
         name="gradient_norm",
         title=_("Gradient norm"),
     )
-    every = curves_seconds() if phase == MOVING else halted_seconds(phase)
-    source = f"{_CURVES}/{run.id}?lang={frame.language}&phase={phase}" if every else ""
-    return together(perplexity, gradient_norm, version=story.version, source=source, every=every)
+    return perplexity, gradient_norm
 
 
-def _describe_perplexity(frame: Frame, story: Story, vocab_size: int, config: TrainConfig) -> str:
+def _describe_perplexity(
+    frame: Frame, story: Story, vocab_size: int, config: TrainConfig, references: References | None
+) -> str:
     _ = frame.translate
     if not story.epochs:
         return _("Perplexity against epoch; no epoch has ended yet.")
@@ -285,6 +407,13 @@ def _describe_perplexity(frame: Frame, story: Story, vocab_size: int, config: Tr
         "Perplexity against epoch. At epoch {epoch:,}: training {training}, held-out {held_out}, "
         "uniform guess {uniform:,}."
     ).format(epoch=last.epoch, training=quantity(last.perplexity), held_out=held_out, uniform=vocab_size)
+    best = best_held_out(story.epochs)
+    if best:
+        value = quantity(best.held_out_perplexity or math.nan)
+        said += " " + _("Best held-out: {value} in epoch {epoch:,}.").format(value=value, epoch=best.epoch)
+    if references:
+        counted = ", ".join(f"{name} {quantity(value)}" for name, value in reference_values(references, _).items())
+        said += " " + _("The same held-out characters under n-gram models: {values}.").format(values=counted)
     return f"{said} {why_not_a_language_model(_)}" if config.reads_ahead else said
 
 
@@ -298,14 +427,23 @@ def _describe_norm(frame: Frame, story: Story, theta: float) -> str:
     ).format(before=quantity(float(norms.before[-1])), after=quantity(float(norms.after[-1])), theta=f"{theta:g}")
 
 
-def _show_gates(frame: Frame, run: Run, version: int, trace: Trace) -> None:
-    """The heatmap of one signal, chosen by gate, layer and direction."""
+def _show_gates(
+    frame: Frame, run: Run, version: int, trace: Trace, beside: tuple[Run, tuple[int, Trace]] | None
+) -> None:
+    """All signals of a layer in a direction as heatmaps, one of them large; below them its equation and the choices.
+
+    The same signal of the run `beside` stands next to it, of its first layer.
+    """
     _ = frame.translate
-    row = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
-    cell = cell_of(trace)
-    name = pick(
-        row, _("Signal"), trace.names, "signal", lambda n: f"{SIGNALS[n].symbol} {_(SIGNALS[n].label)}", cell.main
+    cell, place = cell_of(trace), st.container()
+    common = [name for name in trace.names if beside is None or name in beside[1][1].names]
+    labels = {name: f"{SIGNALS[name].symbol} {_(SIGNALS[name].label)}" for name in common}
+    main = common.index(cell.main) if cell.main in common else 0
+    signal = Slider(
+        "signal", _("Signal"), common, list(labels.values()), main, in_browser=True, multiples=len(common) > 1
     )
+    steps = _checkpoints(run) if beside is None else []
+    row = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
     layers = [str(n) for n in range(1, trace.num_layers + 1)]
     layer = pick(row, _("Layer"), layers, "layer", str) if len(layers) > 1 else "1"
     directions = {"forward": _("forward"), "backward": _("backward")}
@@ -314,36 +452,43 @@ def _show_gates(frame: Frame, run: Run, version: int, trace: Trace) -> None:
         direction = pick(row, _("Direction"), trace.directions, "direction", directions.__getitem__)
     orders = {"similarity": _("by similarity"), "mean": _("by mean"), "index": _("by index")}
     order = pick(row, _("Units"), tuple(orders), "units", orders.__getitem__)
-    gates = packed(
-        run,
-        lambda: gates_figure(trace, name, int(layer), direction, order, _),
-        lambda: _("Heatmap of {signal}: {units:,} units by the {length:,} characters of the probe text.").format(
-            signal=_(SIGNALS[name].label), units=trace.signal(name).shape[1], length=len(trace.text)
-        ),
-        version,
-        (name, layer, direction, order, frame.language),
-        name="gates",
-        height=440,
-    )
-    live_charts(together(gates), key="gates")
-    st.latex(latex(in_direction(cell.equations[name], direction)))
+    described = _("Heatmap of {signal}: {units:,} units by the {length:,} characters of the probe text, {order}.")
 
+    def chart(at: Trace, name: str) -> Chart:
+        units = unit_order(trace.signal(name, int(layer), direction), order)  # the same at every checkpoint
+        figure = gates_figure(at, name, int(layer), direction, units, _)
+        description = described.format(
+            signal=_(SIGNALS[name].label),
+            units=trace.signal(name).shape[1],
+            length=len(trace.text),
+            order=orders[order],
+        )
+        return Chart(figure, "gates", description, 440, labels[name], revision=run.id)
 
-def _show_predictions(frame: Frame, story: Story) -> None:
-    """What the model wrote, the newest first."""
-    _ = frame.translate
-    if not story.predictions:
-        st.caption(_("The first text appears after some epochs."))
-        return
-    newest = story.predictions[-1].epoch
-    st.caption(_("after epoch {epoch:,}").format(epoch=newest))
-    for prediction in story.predictions:
-        if prediction.epoch == newest:
-            st.code(prediction.text, language=None, wrap_lines=True)
-    earlier = [p for p in reversed(story.predictions) if p.epoch != newest]
-    if earlier:
-        with st.expander(_("Earlier texts")):
-            st.code("\n\n".join(f"{p.epoch:,}: {p.text}" for p in earlier), language=None, wrap_lines=True)
+    def charts() -> bytes:
+        traces = [*(run.recording(step) or trace for step in steps[:-1]), trace]
+        return pack(*(chart(at, name) for at in traces for name in labels))
+
+    gates = _packed(("gates", run.folder, version, *steps, layer, direction, order, frame.language), charts)
+    sliders = [_checkpoint_slider(frame, run, steps), signal] if steps else [signal]
+    shown = [gates]
+    if beside is not None:
+        other, (there, theirs) = beside
+        apart = names_apart(run.config, other.config, _)
+
+        def theirs_of(name: str) -> Chart:
+            figure = gates_figure(theirs, name, order=order, translate=_)
+            title = f"{labels[name]}{_(', ')}{apart[1]}"
+            return Chart(figure, "gates_beside", title, 440, title, revision=other.id)
+
+        identity = ("beside", run.folder, other.folder, there, order, frame.language)
+        shown.append(_packed(identity, lambda: pack(*map(theirs_of, labels))))
+    with place:
+        moved = live_charts(together(*shown, sliders=sliders), key="gates")
+        for slider in sliders:
+            note(slider, moved)
+        equations = [formula(latex(in_direction(cell.equations[name], direction))) for name in labels]
+        by_step(signal).markdown("\n\n".join(equations))
 
 
 def show_downloads(frame: Frame, run: Run) -> None:
@@ -382,6 +527,19 @@ def chosen_run(frame: Frame) -> Run | None:
         return None
     remember_run(frame, run_id)
     return run
+
+
+def run_beside(frame: Frame, run: Run | None) -> Run | None:
+    """The run of `?with=` in the address, to be shown over the page's; None, with an error, where it cannot be."""
+    run_id = st.query_params.get("with")
+    if run is None or not run_id or run_id == run.id:
+        return None
+    try:
+        return whole_run(run_id)
+    except InputError as error:
+        reason = frame.explain(error)
+        show_error(frame, InputError("the run to compare with cannot be shown: {reason}", reason=reason))
+        return None
 
 
 def whole_run(run_id: str) -> Run:

@@ -12,7 +12,7 @@ from rnnviz.errors import InputError
 from rnnviz.runs.folder import Run
 from rnnviz.text.corpora import Corpus
 from rnnviz.ui.forms import choose_text, chosen_corpus
-from rnnviz.ui.frame import Frame, engine, show_error, visitor
+from rnnviz.ui.frame import Frame, engine, show_error, visitor, watching
 from rnnviz.ui.live import MOVING, live_part
 from rnnviz.ui.run_view import follow, show_progress, whole_run
 
@@ -36,7 +36,8 @@ class SideBySide:
 
 
 def side_by_side(frame: Frame, group: SideBySide, draw: Callable[[Mapping[str, Run], bool], None]) -> None:
-    """A picture of the runs, which updates while they train, and below it the form to train them.
+    """A picture of the runs, which updates while they train, and below it the form to train them, except
+    for those who only watch.
 
     `draw` gets the runs by their names (none before the first training) and whether they train.
     """
@@ -47,7 +48,8 @@ def side_by_side(frame: Frame, group: SideBySide, draw: Callable[[Mapping[str, R
         draw(runs, phase == MOVING)
 
     live_part(frame, lambda: _phase(runs), draw_all, least_seconds=REFRESH_SECONDS)
-    _train_all(frame, group, runs, live=_phase(runs) == MOVING)
+    if not watching():
+        _train_all(frame, group, runs, live=_phase(runs) == MOVING)
 
 
 def _phase(runs: Mapping[str, Run]) -> str:

@@ -109,7 +109,6 @@ def show_surgery(frame: Frame, cell: CellName, shipped: Mapping[str, str], own: 
         question.info(
             _("Predict first: {question}").format(question=known[chosen].predict), icon=":material/psychology:"
         )
-    prefix, temperature, seed = _writing(frame, run)
     try:
         model = run.config.model
         operation = parse_holds(holds, cell_of(model), model.hidden_size)
@@ -120,8 +119,18 @@ def show_surgery(frame: Frame, cell: CellName, shipped: Mapping[str, str], own: 
         revision = json.dumps([frame.language, str(run.folder), run.reports_size(), text, holds])
         with place:
             cell_view(frame, reading, key=_KEY, revision=revision, holds=operation, on_holds=_take_holds)
-        with st.spinner(_("Writing")):
-            operated = _operated(str(run.folder), run.reports_size(), holds, prefix, temperature, seed)
+    except InputError as error:
+        show_error(frame, error)
+        return
+    show_written(frame, run, holds)
+
+
+def show_written(frame: Frame, run: Run, holds: str, layer: int = 1) -> None:
+    """What a model writes with gates of a layer held and without, from the visitor's prefix, and what holding costs."""
+    prefix, temperature, seed = _writing(frame, run)
+    try:
+        with st.spinner(frame.translate("Writing")):
+            operated = _operated(str(run.folder), run.reports_size(), holds, layer, prefix, temperature, seed)
     except InputError as error:
         show_error(frame, error)
         return
@@ -169,12 +178,15 @@ def _writing(frame: Frame, run: Run) -> tuple[str, float, int]:
 
 
 @st.cache_data(max_entries=128, show_spinner=False)
-def _operated(folder: str, version: int, holds: str, prefix: str, temperature: float, seed: int) -> Operated:
+def _operated(
+    folder: str, version: int, holds: str, layer: int, prefix: str, temperature: float, seed: int
+) -> Operated:
     operated: Operated = engine().compute(
         "rnnviz.nn.surgery:write",
         visitor=visitor(),
         folder=folder,
         holds=holds,
+        layer=layer,
         prefix=prefix,
         length=LENGTH,
         temperature=temperature,

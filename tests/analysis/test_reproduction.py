@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnnviz.analysis.reproduction import EXPERIMENTS, MARKS, Outcome, Plan, Result, Spread
+from rnnviz.analysis.published import D2L, EXPERIMENTS, MARKS, TABLES
+from rnnviz.analysis.reproduction import Machine, Outcome, Plan, Result, Spread
+from rnnviz.analysis.shipped_reproduction import from_json, to_json
 from rnnviz.config import TrainConfig
 from rnnviz.errors import InputError
 from rnnviz.runs.reports import EpochReport
@@ -77,7 +79,72 @@ def test_the_notes_figures_stand_beside_them() -> None:
         "lstm-deep": [13.13, 1.248, 1.032, 1.021],
         "gru-bidirectional": [1.001, 1.0, 1.0, 1.0],
     }
-    assert [round(e.seconds_per_epoch, 1) for e in EXPERIMENTS.values()] == [1.9, 1.5, 2.3, 2.0, 3.1, 1.6]
+    assert [round(e.seconds_per_epoch or 0, 1) for e in EXPERIMENTS.values()] == [1.9, 1.5, 2.3, 2.0, 3.1, 1.6]
+
+
+# The book's: units, what differs from a GRU of 256 units without more, and the perplexity that it printed.
+BOOK: dict[str, tuple[dict[str, Any], float]] = {
+    "d2l-rnn-scratch": ({"cell": "rnn", "hidden_size": 512, "initialisation": "normal"}, 1.0),
+    "d2l-rnn-scratch-random": (
+        {"cell": "rnn", "hidden_size": 512, "initialisation": "normal", "sampling": "random"},
+        1.4,
+    ),
+    "d2l-rnn": ({"cell": "rnn"}, 1.3),
+    "d2l-gru-scratch": ({"reset": "before", "initialisation": "normal"}, 1.1),
+    "d2l-gru": ({"reset": "after-bias"}, 1.0),
+    "d2l-lstm-scratch": ({"cell": "lstm", "initialisation": "normal"}, 1.1),
+    "d2l-lstm": ({"cell": "lstm"}, 1.0),
+    "d2l-lstm-deep": ({"cell": "lstm", "num_layers": 2, "learning_rate": 2}, 1.0),
+    "d2l-lstm-bidirectional": ({"cell": "lstm", "num_layers": 2, "bidirectional": True}, 1.1),
+}
+
+
+def test_the_books_experiments_have_its_settings_and_figures() -> None:
+    """Nine in their order: 500 epochs of 10,000 characters by SGD, with learning rate 1 and clipped at 1."""
+    tales = corpus_of(TrainConfig(corpus=D2L.corpus))
+    plan = Plan(tales, tuple(D2L.experiments.values()), epochs=D2L.epochs, table=D2L)
+    assert list(D2L.experiments) == list(BOOK)
+    common = {
+        **{"cell": "gru", "hidden_size": 256, "num_layers": 1, "bidirectional": False, "initialisation": "uniform"},
+        **{"sampling": "sequential", "optimizer": "sgd", "learning_rate": 1, "clip": 1, "epochs": 500},
+        **{"batch_size": 32, "num_steps": 35, "max_chars": 10_000, "forget_bias": 0},
+    }
+    for name, (differs, printed) in BOOK.items():
+        settings, expected = plan.config(D2L.experiments[name], 0).settings(), common | differs
+        assert {key: settings[key] for key in expected} == expected
+        assert D2L.experiments[name].recorded == {500: printed}
+        assert D2L.experiments[name].seconds_per_epoch is None
+    assert plan.marks == (50, 100, 250, 500)
+    assert plan.continued == ("time traveller", "traveller")
+
+
+@pytest.mark.parametrize(
+    ("value", "decimals", "place"),
+    [(1.03, 6, "below"), (1.0, 1, "inside"), (1.3, 6, "above"), (1.1, 6, "inside"), (1.24, 1, "inside")],
+)
+def test_a_published_figure_lies_inside_or_outside_the_range_of_seeds(value: float, decimals: int, place: str) -> None:
+    """As far as its decimals can tell."""
+    assert Spread(1.1, 1.04, 1.2).place(value, decimals) == place
+
+
+@pytest.mark.parametrize("name", list(TABLES))
+def test_a_shipped_reproduction_is_read_back(name: str) -> None:
+    """Every epoch of every seed to six digits, also where an experiment was not run, or has diverged."""
+    table = TABLES[name]
+    experiments = tuple(table.experiments.values())[:3]
+    plan = Plan(corpus_of(TrainConfig(corpus=table.corpus)), experiments, seeds=(0, 1), epochs=3, table=table)
+    broken = Outcome(1, outcome(1, [9.0], [math.inf]).epochs, {}, "the training diverged")
+    results = (
+        Result(plan, experiments[0], (outcome(0, [9.0, 5.0, 2.0], [50.0, 40.0, None]), broken)),
+        Result(plan, experiments[1], (outcome(0, [9.1234567], [50.0]),)),
+        Result(plan, experiments[2], ()),
+    )
+    machine = Machine("2.0", "3.11", "Linux on a toaster", 2)
+    again = from_json(json.loads(json.dumps(to_json(plan, results, machine), allow_nan=False)))
+    assert (again.plan, again.machine) == (plan, machine)
+    assert again.results[0] == results[0]
+    assert again.results[1].outcomes[0].epochs[0].perplexity == 9.12346
+    assert again.results[2].outcomes == ()
 
 
 @pytest.mark.parametrize("implementation", ["fused", "scratch", "torch"])

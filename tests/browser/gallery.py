@@ -40,6 +40,18 @@ def photograph(browser: Browser, url: str, name: str, language: str, theme: Lite
     return path
 
 
+def project(browser: Browser, url: str, name: str) -> Path:
+    """Take a screenshot of a page as it is on the wall of a lecture room."""
+    context = browser.new_context(viewport={"width": 1920, "height": 1080}, reduced_motion="reduce")
+    page = context.new_page()
+    page.goto(f"{url}/{'' if name == 'home' else name}?lang=en&view=projector&{OPENED_ON.get(name, 't=12')}")
+    settle(page)
+    path = PICTURES / f"{name}-projector.jpg"
+    page.screenshot(path=path, type="jpeg", quality=82)
+    context.close()
+    return path
+
+
 def settle(page: Page) -> None:
     """Wait until the title and every visible chart are drawn and nothing runs any more."""
     page.get_by_role("heading", level=1).wait_for(timeout=60_000)
@@ -74,7 +86,11 @@ def picture_of_chapter(browser: Browser, url: str, name: str, theme: Literal["li
     page = browser.new_page(viewport={"width": WIDTH, "height": LEAST}, color_scheme=theme, reduced_motion="reduce")
     page.goto(f"{url}/{name}?lang=en&{OPENED_ON.get(name, 't=12')}")
     settle(page)
-    shot = page.get_by_test_id("stMain").locator(".cv-stage, .live-chart, .linked-equation").first.screenshot()
+    shot = (
+        page.get_by_test_id("stMain")
+        .locator(".cv-stage, .live-chart, .linked-equation, .reproduction")
+        .first.screenshot()
+    )
     page.close()
     picture = Image.open(io.BytesIO(shot)).convert("RGB")
     picture = picture.crop((0, 0, picture.width, min(picture.height, round(picture.width / CARD_SHAPE))))
@@ -93,7 +109,8 @@ def main() -> None:
     lines = [
         "# Gallery",
         "",
-        "Screenshots of every page, taken by `make gallery`: 1280 pixels wide, in both languages, light and dark.",
+        "Screenshots of every page, taken by `make gallery`: 1280 pixels wide, in both languages, light and dark, "
+        "and in the projector view.",
         "",
     ]
     with tempfile.TemporaryDirectory() as home, sync_playwright() as playwright:
@@ -114,7 +131,8 @@ def main() -> None:
                 cells = [f"![{info.title}, {theme}](gallery/{file.name})" for file in files]
                 lines.append(f"| {' | '.join(cells)} |")
                 print(info.name, theme)
-            lines.append("")
+            wall = project(browser, server.url, info.name)
+            lines += ["", f"![{info.title}, projector view](gallery/{wall.name})", ""]
         browser.close()
         server.close()
     (ROOT / "docs" / "gallery.md").write_text("\n".join(lines), encoding="utf-8")

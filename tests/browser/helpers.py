@@ -59,7 +59,9 @@ def visit(browser: Browser, **options: Any) -> Iterator[Page]:
     visitor.on(
         "console",
         lambda m: (
-            errors.append(m.text) if m.type == "error" and not re.search(r"/\w+/_stcore/", m.location["url"]) else None
+            errors.append(f"{m.text} {m.location['url']}")
+            if m.type == "error" and not re.search(r"/\w+/_stcore/", m.location["url"])
+            else None
         ),
     )
     yield visitor

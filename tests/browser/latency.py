@@ -59,10 +59,11 @@ def tell(what: str, milliseconds: list[float]) -> None:
 
 
 def measure(page: Page, url: str) -> None:
-    """Measure both cells, and then a step on the pages where one steps along a text, from the key to the numbers."""
-    for name in ("gru", "lstm"):
+    """Measure both cells and the stack of three, and then, from the key to the numbers, a step on the pages where one
+    steps along a text."""
+    for name in ("gru", "lstm", "deep"):
         page.goto(f"{url}/{name}?lang=en")
-        page.locator(".cv-chip").first.wait_for(timeout=60_000)
+        page.locator(".cv-stage svg text").first.wait_for(timeout=60_000)
         page.wait_for_timeout(2000)
         tell(f"{name}: a step, computed and drawn", page.evaluate(STEPS))
         tell(f"{name}: a frame while it plays", page.evaluate(FRAMES))

@@ -19,7 +19,7 @@ import numpy as np
 import psutil
 import pytest
 from numpy.typing import NDArray
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from rnnviz.cells import CellName, find_cell
 from rnnviz.config import ModelConfig, TrainConfig
@@ -193,13 +193,34 @@ def test_another_browser_sees_the_same_run_live_and_leaving_keeps_it(
     expect(progress(page)).to_contain_text("Stopped")
 
 
+def test_curves_move_where_a_proxy_does_not_pass_their_address(browser: Browser, server: Server) -> None:
+    """The browser asks for them once; from then on they come with the page's own updates."""
+    visitor = browser.new_page(locale="en-US")
+    asked: list[str] = []
+
+    def refuse(route: Route) -> None:
+        asked.append(route.request.url)
+        route.fulfill(status=404)
+
+    visitor.route("**/app/newest/**", refuse)
+    open_page(visitor, f"{server.url}/train?epochs=100000&{SMALL}")
+    with visitor.expect_request("**/app/newest/**"):
+        train(visitor)
+    reached = len(curve(visitor, "perplexity", "training"))
+    wait_until(lambda: len(curve(visitor, "perplexity", "training")) > reached + 1)
+    visitor.get_by_role("button", name="Stop").click()
+    expect(visitor.get_by_role("button", name="Resume")).to_be_visible()
+    assert len(asked) == 1
+    visitor.close()
+
+
 def test_both_languages_come_from_browser_picker_and_address(browser: Browser, server: Server) -> None:
     """A Chinese browser, the picker and ?lang=zh all lead to Chinese, which survives a change of page."""
     for visitor in visit(browser, locale="zh-TW"):
         visitor.goto(f"{server.url}/train")
         expect(visitor.get_by_role("heading", name="训练", level=1)).to_be_visible(timeout=60_000)
         for label in ("困惑度", "梯度范数", "模型写出的文字", "更新门"):
-            expect(visitor.get_by_text(label).first).to_be_visible()
+            expect(visitor.get_by_text(label).filter(visible=True).first).to_be_visible()
     for visitor in visit(browser, locale="de-DE"):
         visitor.goto(f"{server.url}/?lang=zh")
         expect(visitor.get_by_role("heading", level=1)).to_have_text(heading("home", translator("zh")))
@@ -287,14 +308,13 @@ def test_pasted_text_and_settings_survive_a_reload_another_page_and_language(pag
     expect(page.get_by_role("textbox", name="Your text")).to_have_value(re.compile("^the cat sat"))
     page.get_by_role("radio", name="中文").or_(page.get_by_role("button", name="中文")).click()
     expect(page.get_by_role("textbox", name="你的文本")).to_have_value(re.compile("^the cat sat"))
-    page.get_by_text("全部设置").click()
     expect(page.get_by_role("spinbutton", name="隐藏单元数")).to_have_value("12")
 
 
 def test_choosing_a_preset_sets_every_setting(page: Page, server: Server) -> None:
     """A preset replaces all settings by its own, and the address names it."""
     open_page(page, f"{server.url}/train?hidden_size=12")
-    page.get_by_text("All settings").click()
+    page.get_by_text("Change", exact=True).click()
     expect(page.get_by_role("spinbutton", name="Hidden units")).to_have_value("12")
     page.get_by_role("combobox", name="Model and settings").click()
     page.get_by_role("option", name="LSTM from scratch, SGD").click()

@@ -11,12 +11,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from playwright.sync_api import Browser, Page, expect
 
 from rnnviz.analysis.reading import Reading
 from rnnviz.cells import cell_of, interpret
 from rnnviz.figures.cell_view import cell_page, cell_script, pack_cell
 from rnnviz.i18n import translator
+from rnnviz.modules import trace_module
 from rnnviz.runs.folder import Run
 from rnnviz.text.corpora import DATA, one_hot
 from tests.browser.helpers import Server, frames_sent, note, noted, stop_if_going, train, visit, wait_until
@@ -125,6 +127,31 @@ def test_every_number_on_every_wire_is_the_recorded_one(still: Page, tmp_path: P
     assert still.locator(".cv-strip .cv-character").all_text_contents() == list(TEXT)
 
 
+@pytest.mark.parametrize("direction", ["forward", "backward"])
+def test_a_cell_of_any_model_plays_on_its_vectors(still: Page, tmp_path: Path, direction: str) -> None:
+    """All numbers are those of the trace, from the state that was given; nothing is predicted, and levers work."""
+    torch.manual_seed(0)
+    words = ["an", "unbelievable", "story", "of", "<b>"]
+    (trace,) = trace_module(
+        torch.nn.LSTM(3, 4, 2, bidirectional=True), torch.randn(5, 1, 3), tuple(torch.randn(2, 4, 1, 4))
+    ).values()
+    still.goto(trace.html(tmp_path / "cell.html", labels=words, layer=2, direction=direction).as_uri())
+    expect(still.locator(".cv-chip").first).to_be_visible(timeout=60_000)
+    still.evaluate(f"{VIEW}.go(0)")
+    unit = int(still.evaluate(f"{VIEW}.unit"))
+    for t in range(5) if direction == "forward" else reversed(range(5)):
+        values = trace.cell(t, unit, layer=2, direction=direction)
+        assert on_wires(still) == {node: shown(values[node]) for node in on_wires(still)}
+        expect(still.locator(".cv-said")).to_contain_text(f"reads {words[t]}.")
+        still.keyboard.press("ArrowRight")
+    letters = still.locator(".cv-strip .cv-character").all_text_contents()
+    assert letters == ["an", "unbeli…", "story", "of", "<b>"][:: 1 if direction == "forward" else -1]
+    assert still.locator(".cv-panel").count() == 0
+    H = np.array(still.evaluate(f"{VIEW}.recording.operated().H.map((row) => [...row])"))
+    turn = 1 if direction == "forward" else -1
+    np.testing.assert_allclose(H, trace.signal("H", 2, direction)[::turn, 0], atol=1e-5)
+
+
 def test_the_file_plays_from_disk(page: Page, tmp_path: Path) -> None:
     """Space plays it to the end of the text, in Chinese as well, and no network request is made."""
     asked: list[str] = []
@@ -175,7 +202,7 @@ def test_holding_a_gate_changes_the_network(still: Page, tmp_path: Path) -> None
     open_file(still, reading, tmp_path)
     still.evaluate(f"{VIEW}.go(9)")
     held = still.evaluate("() => document.querySelector('.cell-view').cellView.recording.prediction(9).probabilities")
-    still.get_by_role("button", name="Hold the update gate").click()
+    still.get_by_role("button", name="Hold the update gate", exact=True).click()
     still.get_by_role("slider", name="Hold the update gate").fill("1")
     expect(still.locator(".cv-banner")).to_contain_text("Z held at 1.00 for all units")
     assert on_wires(still)["H"] == "0.00"
@@ -203,7 +230,7 @@ def test_units_and_steps_selected_in_the_heatmap_are_held(still: Page, tmp_path:
     order = still.evaluate(f"{VIEW}.packed.order")
     units = sorted(order[:3])
     own = np.array(still.evaluate(f"{VIEW}.recording.signals.Z.map((row) => [...row])"))
-    still.get_by_role("button", name="Hold the update gate").click()
+    still.get_by_role("button", name="Hold the update gate", exact=True).click()
     expect(still.get_by_role("checkbox", name="only the 3 selected units at steps 3 to 6")).to_be_checked()
     still.get_by_role("slider", name="Hold the update gate").fill("1")
     assert still.evaluate(f"saidAsText({VIEW}.recording.held)") == f"Z=1@{','.join(map(str, units))}:3-6"

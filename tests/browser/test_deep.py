@@ -1,4 +1,4 @@
-"""The Deep page in Chromium: the stack follows the cell, layers are chosen in it, and every tab fits."""
+"""The Deep page in Chromium: all cells of the stack move, layers are chosen in it, and every tab fits."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from rnnviz.analysis.reading import Reading, every_layer, log_softmax
 from rnnviz.cells import cell_of
-from rnnviz.figures.cell_view import cell_script, pack_cell
+from rnnviz.figures.cell_view import cell_script, pack_cell, pack_checkpoints
 from rnnviz.text.corpora import one_hot
 from tests.browser.helpers import Server, chart, visit, wait_until
 from tests.helpers import CONFIGS, VOCABULARY, make_reading
@@ -82,10 +82,57 @@ def test_a_gate_held_in_one_layer_changes_it_and_all_above(page: Page, name: str
             np.testing.assert_allclose(shown["probabilities"], np.sort(P)[::-1][:5], rtol=1e-3)
 
 
+def test_every_cell_of_the_stack_follows_a_checkpoint(page: Page) -> None:
+    """With kept weights of every layer the browser computes all signals as Python does, whichever layer is drawn."""
+    page.goto("about:blank")
+    page.add_script_tag(content=cell_script())
+    script = """(packed) => {
+      const recording = new Recording(packed);
+      recording.look(0);
+      const layers = recording.layers().map((signals) => Array.from(signals.F, (row) => [...row]));
+      return { layers, fed: [...recording.fed(3, 4)], ...recording.prediction(recording.length - 1) };
+    }"""
+    for residual in (False, True):
+        layers = layers_of("lstm", residual)
+        rng = np.random.default_rng(1)
+        weights = {
+            f"layer{each.layer}.forward.{k}": rng.normal(0, 0.7, w.shape).astype("f4")
+            for each in layers
+            for k, w in each.weights.items()
+            if k not in ("W_hq", "b_q")
+        } | {k: rng.normal(0, 0.7, layers[0].weights[k].shape).astype("f4") for k in ("W_hq", "b_q")}
+        other = every_layer(layers[0].trace, weights, VOCABULARY)
+        states, P = read(other, 0, "", 0)
+        forget = [forget_gates(reading, X) for reading, X in zip(other, inputs(states, residual), strict=True)]
+        for n in (1, 2, 3):
+            packed = pack_cell(layers[n - 1], layers=layers, whole=n == 1, steps=[5], last=9)
+            packed["kept"]["arrays"] = pack_checkpoints(layers[n - 1], [weights])
+            shown = page.evaluate(script, packed)
+            np.testing.assert_allclose(shown["layers"], forget, atol=1e-5)
+            np.testing.assert_allclose(shown["fed"], inputs(states, residual)[2][4], atol=1e-5)
+            np.testing.assert_allclose(shown["probabilities"], np.sort(P)[::-1][:5], rtol=1e-3)
+
+
+def inputs(states: list[np.ndarray], residual: bool) -> list[np.ndarray]:
+    """What each of three layers with these states reads."""
+    X = one_hot(VOCABULARY.encode(make_reading("lstm").trace.text), len(VOCABULARY))
+    return [X, states[0], states[1] + states[0] if residual else states[1]]
+
+
+def forget_gates(reading: Reading, X: np.ndarray) -> list[np.ndarray]:
+    """F at every step (T, h) of a layer that reads X."""
+    cell, state, rows = cell_of(reading.trace), (np.zeros(6, np.float32), np.zeros(6, np.float32)), []
+    for x in X:
+        gates = cell.open(x, state, reading.weights)
+        signals = {**gates, **cell.update(x, state, reading.weights, gates)}
+        state = (signals["H"], signals["C"])
+        rows.append(gates["F"])
+    return rows
+
+
 def open_stack(page: Page, server: Server, language: str, rest: str = "") -> None:
     page.goto(f"{server.url}/deep?lang={language}{rest}")
-    expect(page.locator(".cv-chip").first).to_be_visible(timeout=60_000)
-    expect(page.locator(".cv-stack-name")).to_have_count(3)
+    expect(page.locator(".cv-stack-name")).to_have_count(3, timeout=60_000)
 
 
 def chosen(page: Page) -> list[str]:
@@ -93,8 +140,20 @@ def chosen(page: Page) -> list[str]:
 
 
 def test_a_layer_is_chosen_in_the_stack_and_the_step_stays(page: Page, server: Server) -> None:
-    """By keyboard and by pointer; the address names it; a held gate shows in the ribbons above, and none below."""
-    open_stack(page, server, "en", "&layer=2&t=5")
+    """By keyboard and by pointer; the address names it; a held gate shows in the ribbons above, and none below.
+
+    At first all layers are there, and one after the other they show the new step.
+    """
+    open_stack(page, server, "en", "&t=5")
+    assert chosen(page) == []
+    expect(page.locator(".cv-layer")).to_have_count(3)
+    page.evaluate(f"{VIEW}.t = 6; {VIEW}.phase = 2.5; {VIEW}.refresh()")
+    phases = page.evaluate(f"{VIEW}.layers.drawings.map((drawing) => [drawing.t, drawing.phase])")
+    assert phases == [[6, 6], [6, pytest.approx(1.5)], [6, 0]]
+    page.evaluate(f"{VIEW}.jump(5)")
+    page.get_by_role("button", name="Enlarge the cell of layer 2").click()
+    page.wait_for_url(re.compile("layer=2"))
+    expect(page.locator(".cv-chip").first).to_be_visible()
     assert chosen(page) == ["H⁽²⁾"]
     expect(page.locator(".cv-tile .cv-character")).to_have_text("H⁽¹⁾")
     before = page.evaluate(f"{VIEW}.recording.states().map((rows) => [...rows[8]])")
@@ -127,6 +186,8 @@ def test_every_tab_fits(browser: Browser, server: Server, width: int, language: 
         assert stack is not None
         assert stack["width"] > 0.6 * min(width, 890)
         assert visitor.evaluate("document.documentElement.scrollWidth") <= width
+        script = "(all) => Math.min(...all.map((e) => parseFloat(getComputedStyle(e).fontSize) * e.getScreenCTM().a))"
+        assert visitor.locator(".cv-layer text").evaluate_all(script) > 13.8
         for k, tab in enumerate(TABS, start=1):
             visitor.locator(".st-key-tab button").nth(k).click()
             visitor.wait_for_url(re.compile(f"tab={tab}"))

@@ -9,11 +9,18 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from rnnviz.chapters.home import WRITTEN
 from rnnviz.i18n import translator
 from rnnviz.ui.frame import PAGES, heading
 from tests.browser.helpers import SMALL, Server, arrived, frames_sent, go, progress, train, visit, wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
+NOTE_SHIFTS = """
+  window.shifted = 0;
+  new PerformanceObserver((list) => {
+    for (const entry of list.getEntries()) if (!entry.hadRecentInput) window.shifted += entry.value;
+  }).observe({ type: "layout-shift", buffered: true });
+"""
 VIEW = "document.querySelector('.cell-view').cellView"
 
 
@@ -44,14 +51,32 @@ def test_a_cell_plays_before_anything_is_pressed(browser: Browser, server: Serve
 
 
 def test_the_first_screen_is_the_cell(still: Page, server: Server) -> None:
-    """At 1280 by 800 the cell, its controls and the link to Train are visible; with reduced motion it does not play."""
+    """At 1280 by 800 the cell, its controls and the link to Train are visible; with reduced motion it does not play.
+
+    Hardly anything moves while the page loads, and plotly.js is not loaded, since no chart is shown. The lever is among
+    the controls, and with it the guesses fail. What the model writes is marked as its own.
+    """
+    still.add_init_script(NOTE_SHIFTS)
+    asked: list[str] = []
+    still.on("request", lambda request: asked.append(request.url))
     open_home(still, server)
+    arrived(still, "Home")
+    assert still.evaluate("window.shifted") < 0.1
+    assert [address for address in asked if "live_charts" in address]
+    assert not [address for address in asked if "plotly" in address]
     assert not still.evaluate(f"{VIEW}.playing")
     for part in (still.locator(".cv-stage"), still.locator(".cv-controls"), still.locator(".st-key-start a")):
         box = part.bounding_box()
         assert box is not None
         assert box["y"] >= 0
         assert box["y"] + box["height"] <= 800
+    packed = f"{VIEW}.packed"
+    assert still.locator(".cv-written").count() == still.evaluate(f"{packed}.text.length - {packed}.written") == WRITTEN
+    still.locator(".cv-controls").get_by_role("button", name="Hold the update gate at 1").click()
+    banner = still.locator(".cv-banner")
+    expect(banner).to_contain_text("Z held at 1.00 for all units")
+    before, after = re.findall(r"mean surprise ([\d.]+) → ([\d.]+) nats", banner.inner_text())[0]
+    assert float(after) > float(before) + 1
 
 
 def test_chapters_and_runs_of_this_browser_are_remembered(still: Page, server: Server) -> None:

@@ -40,6 +40,7 @@ ADDRESSES = (
     "/gradients?tab=scale&cell=lstm",
     "/gradients?tab=clipping&theta=0&variant=lstm&norm=W_hh",
     "/gradients?tab=map&map=rnn-adam",
+    "/reproduce?again=4",
     "/status",
 )
 # Everything that a visitor reads on what can be chosen or pressed, and which choices are made.
@@ -214,7 +215,7 @@ def test_back_leads_to_the_page_before_and_forward_to_the_last_step(page: Page, 
     page.go_back()
     arrived(page, "Train")
     wait_until(lambda: {"hidden_size=12", "sampling=random"} <= set(page.url.split("?")[1].split("&")), 20)
-    page.get_by_text("All settings").click()
+    page.get_by_text("Change", exact=True).click()
     expect(page.get_by_role("spinbutton", name="Hidden units")).to_have_value("12")
     page.go_forward()
     arrived(page, "RNN")

@@ -41,9 +41,9 @@ def test_the_passes_have_a_frame_for_every_step_and_a_button_that_plays_them() -
     """All of them are in the browser at once."""
     app = open_app("bidirectional", "en")
     text = Run.open(DATA / "bidirectional-en").config.probe
-    (group,) = [group for group in groups(app) if group["slider"]]
-    assert group["slider"]["play"] == ["Play", "Pause"]
-    assert len(group["slider"]["values"]) == len(text) == len(charts(app)["passes"]["frames"])
+    ((slider,),) = [group["sliders"] for group in groups(app) if group["sliders"]]
+    assert slider["play"] == ["Play", "Pause"]
+    assert len(slider["values"]) == len(text) == len(charts(app)["passes"]["frames"])
 
 
 @pytest.mark.parametrize(("language", "name"), [("en", "bidirectional-en"), ("zh", "bidirectional-zh")])

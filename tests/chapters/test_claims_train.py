@@ -14,8 +14,9 @@ from rnnviz.nn.model import LanguageModel
 from rnnviz.nn.tracing import trace
 from rnnviz.nn.training import Trainer, evaluate, perplexity
 from rnnviz.runs.folder import Run
-from rnnviz.runs.reports import StepReport
+from rnnviz.runs.reports import PredictionReport, StepReport
 from rnnviz.text.corpora import DATA, Corpus, read, split
+from rnnviz.text.quotation import quoted_from
 from tests.chapters.helpers import OWN_TEXT, check_example, epochs_of, refers_to, run_code, said, shipped_example
 
 
@@ -31,6 +32,36 @@ def test_the_example_is_the_run_that_ships() -> None:
         config = shipped_example(language).config
         assert (config.epochs, config.batch_size, config.num_steps) == (quick.epochs, quick.batch_size, quick.num_steps)
         assert (config.optimizer, config.learning_rate, config.clip) == ("adam", quick.learning_rate, quick.clip)
+
+
+# What the curves mean
+
+
+def test_the_mean_of_exponentials_is_not_the_perplexity() -> None:
+    """In the first epoch of the English example it is larger; all nats over all characters give what is reported."""
+    wrong, right = said(
+        "train",
+        "curves",
+        en="In the first epoch of the example run on\nEnglish tales it would be # instead of #",
+        zh="以随附的英文童话那次训练为例，第一个周期会算成 #，正确的是 #",
+    )
+    reports = shipped_example("en").reports()
+    steps = [report for report in reports if isinstance(report, StepReport) and report.epoch == 1]
+    losses, characters = np.array([step.loss for step in steps]), np.array([step.characters for step in steps])
+    assert np.exp(losses).mean() == pytest.approx(wrong, abs=0.05)
+    assert perplexity(float(losses @ characters), int(characters.sum())) == pytest.approx(right, abs=0.05)
+    assert epochs_of(shipped_example("en"))[0].perplexity == pytest.approx(right, abs=0.05)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_run_quotes_more_after_its_best_held_out_epoch(language: str) -> None:
+    """The last text of the example is quoted from the training text to a larger share than the first one."""
+    said("train", "curves", en="what it writes quotes more and more of it", zh="写出的文字里引文也越来越多")
+    run = shipped_example(language)
+    texts = [report.text for report in run.reports() if isinstance(report, PredictionReport)]
+    shares = [quoted_from(run.corpus.training, text).share for text in texts]
+    assert shares[-1] > shares[0]
+    assert shares[-1] > 0.5
 
 
 # What to try

@@ -21,7 +21,7 @@ from rnnviz.errors import InputError
 from rnnviz.nn.execution import Execution
 from rnnviz.runs.folder import Run, Status
 from rnnviz.runs.reports import EpochReport
-from rnnviz.text.corpora import corpus_of
+from rnnviz.text.corpora import DATA, corpus_of
 from tests.chapters.helpers import charts
 from tests.helpers import IdleEngine, make_reading, open_app
 
@@ -52,12 +52,39 @@ def test_every_question_opens_in_each_language_on_real_numbers(tab: str, languag
 
 @pytest.mark.parametrize(("language", "layer"), [("en", "1"), ("en", "3"), ("zh", "2")])
 def test_the_address_names_the_layer_whose_cell_is_shown(language: str, layer: str) -> None:
-    """All layers stand above it; a layer that the model lacks is the first one."""
+    """The states of all layers stand below it; without a layer, or with one that the model lacks, all cells are."""
     packed = cell_of(open_app("deep", language, layer=layer))
-    assert packed["stack"]["layer"] == int(layer)
+    assert (packed["stack"]["layer"], packed["stack"]["whole"]) == (int(layer), False)
     assert len(packed["stack"]["rows"]) == 3
     assert packed["cell"]["name"] == "lstm"
-    assert cell_of(open_app("deep", language, layer="7"))["stack"]["layer"] == 1
+    assert len(packed["kept"]["steps"]) == len(Run.open(DATA / f"deep-{language}").checkpoint_steps())
+    for query in ({}, {"layer": "7"}):
+        stack = cell_of(open_app("deep", language, **query))["stack"]
+        assert stack["whole"]
+        assert all("F" in row["signals"] for row in stack["rows"])
+
+
+def test_the_model_writes_with_what_is_held_in_a_layer(engine: IdleEngine) -> None:
+    """Below the enlarged cell, twice, with what differs; in the whole stack nothing is held; nonsense is refused."""
+
+    def compute(function: str, *, visitor: str = "", **arguments: Any) -> Any:
+        return resolve_name(function)(**arguments)
+
+    engine.compute = compute  # type: ignore[attr-defined]
+    app = open_app("deep", layer="2", holds="F=0")
+    assert cell_of(app)["held"] == {"F": {"value": 0, "unit": None, "first": 1, "last": None}}
+    before, after = [
+        json.loads(e.proto.bytes) for e in app.main.get("bidi_component") if "painted" in e.proto.component_name
+    ]
+    assert before["characters"] != after["characters"]
+    assert before["marks"] == [a != b for a, b in zip(before["characters"], after["characters"], strict=True)]
+    assert "→" in app.metric[0].value
+    whole = open_app("deep", holds="F=0")
+    assert "held" not in cell_of(whole)
+    assert not whole.metric
+    refused = open_app("deep", layer="1", holds="Z=0")
+    assert "I, F, O" in refused.error[0].value
+    assert cell_of(refused)["held"] == {}
 
 
 def test_the_form_offers_one_to_four_layers_in_their_order() -> None:
@@ -89,6 +116,33 @@ def test_a_run_that_the_page_cannot_draw_is_refused_in_words(engine: IdleEngine)
         assert "allowed here: one to 4 LSTM layers of one direction" in app.error[0].value.replace("\\", "")
     app = open_app("deep", "zh", tab="reach", run=run.id, model="own")
     assert "1 到 4 层" in app.error[0].value
+
+
+@pytest.mark.parametrize(("page", "tab"), [("deep", "stack"), ("deep", "reach"), ("lstm", "cell"), ("lstm", "find")])
+def test_a_run_that_restores_masked_characters_is_refused(engine: IdleEngine, page: str, tab: str) -> None:
+    """These pages study the prediction of the next character."""
+    run = restoring_run()
+    engine.states[run.id] = Status("finished")
+    app = open_app(page, tab=tab, run=run.id, model="own")
+    assert "runs that predict the next character" in app.error[0].value
+
+
+@pytest.mark.parametrize(
+    "function",
+    ["nn.deep:study", "nn.gradients:study", "nn.carrying:reset_perplexities", "nn.carrying:graph_growth"],
+)
+def test_no_worker_studies_it_as_if_it_predicted(function: str) -> None:
+    """Nor on the page of the gradients or of the RNN."""
+    with pytest.raises(InputError, match="the run restores masked characters"):
+        resolve_name(f"rnnviz.{function}")(str(restoring_run().folder))
+
+
+def restoring_run() -> Run:
+    """A small LSTM with a checkpoint."""
+    config = deep_config("1").with_settings({"corpus": "sums", "task": "restore", "max_chars": 1000})
+    run = Run.create(config, corpus_of(config))
+    Execution.resume(run)
+    return run
 
 
 def test_the_depths_are_trained_side_by_side(engine: IdleEngine) -> None:
@@ -185,6 +239,7 @@ def test_a_run_of_the_visitors_own_is_studied_and_read(engine: IdleEngine, monke
     address = {"run": run.id, "model": "own"}
     packed = cell_of(open_app("deep", layer="2", **address))
     assert (len(packed["stack"]["rows"]), packed["stack"]["residual"]) == (2, True)
+    assert packed["kept"]["steps"] == run.checkpoint_steps()[:-1]
     titles = charts(open_app("deep", tab="training", **address))["training"]["layout"]["annotations"]
     assert [title["text"] for title in titles] == ["<b>layer 1</b>", "<b>layer 2</b>"]
     reach = charts(open_app("deep", tab="reach", **address))["reach"]

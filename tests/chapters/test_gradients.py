@@ -38,7 +38,7 @@ def frame(app: AppTest, key: str, value: str | None = None) -> dict[str, Any]:
     group = next(group for group in groups(app) if any(chart["name"] == key for chart in group["charts"]))
     (chart,) = (dict(chart) for chart in group["charts"] if chart["name"] == key)
     frames = chart.pop("frames", [{}])
-    slider = group["slider"] or {"values": [None], "default": 0}
+    (slider,) = group["sliders"] or [{"values": [None], "default": 0}]
     at = slider["default"] if value is None else slider["values"].index(value)
     assert len(frames) == len(slider["values"])
     return dict(patched(chart, frames[at]))

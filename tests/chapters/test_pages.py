@@ -10,7 +10,6 @@ import secrets
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from threadpoolctl import threadpool_info
 
 from rnnviz import ui
 from rnnviz.analysis import experiments
+from rnnviz.chapters.home import WRITTEN
 from rnnviz.config import PRESETS, TrainConfig
 from rnnviz.errors import InputError
 from rnnviz.figures.kit import visible
@@ -58,7 +58,8 @@ def test_home_opens_in_each_language(engine: IdleEngine, language: str, title: s
     assert app.title[0].value == title
     (view,) = cells_of(app)
     assert view["playing"]
-    assert view["text"] == visible(Run.open(DATA / f"gru-{language}").recording().text)  # type: ignore[union-attr]
+    read = visible(Run.open(DATA / f"gru-{language}").recording().text)  # type: ignore[union-attr]
+    assert (view["text"][: view["written"]], len(view["text"])) == (read, len(read) + WRITTEN)
     linked = {link.proto.page for link in app.get("page_link")}
     assert linked >= {info.name for info in PAGES if info.name not in ("home", "status")}
 
@@ -152,7 +153,7 @@ def test_the_form_says_how_much_of_a_long_text_is_used(engine: IdleEngine, monke
     monkeypatch.setattr("rnnviz.ui.forms.pasted_text", lambda frame: text)
     said = "4,400 of your text’s 150,000 characters are used; "
     for page, query, reason in (
-        ("train", {}, "the setting “All settings → Training characters” decides how many."),
+        ("train", {}, "the setting “Training characters” decides how many."),
         ("rnn", {"view": "train"}, "this small training takes no more."),
     ):
         assert said + reason in [caption.value for caption in open_app(page, corpus="paste", **query).caption]
@@ -284,14 +285,6 @@ def test_the_page_process_leaves_the_other_cores_to_training(engine: IdleEngine)
 # What the host decides
 
 
-@pytest.fixture
-def host(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
-    """Set the host's settings through the environment."""
-    ui.settings.cache_clear()
-    yield monkeypatch
-    ui.settings.cache_clear()
-
-
 @pytest.mark.parametrize(("language", "title"), [("en", "Status"), ("zh", "状态")])
 def test_the_status_page_is_shown_if_the_host_asks_for_it(
     engine: IdleEngine, host: pytest.MonkeyPatch, language: str, title: str
@@ -353,6 +346,23 @@ def test_curves_are_fetched_while_a_run_moves(engine: IdleEngine, tmp_path: Path
         newest_curves(frame, "../etc", 0, "moving")
 
 
+def test_the_first_point_is_looked_for_often(engine: IdleEngine, tmp_path: Path) -> None:
+    """A run without a report is asked for five times as often as one with curves, and its first report is found."""
+    run_id = secrets.token_hex(10)
+    shutil.copytree(DATA / "example-zh", tmp_path / "runs" / run_id)
+    reports = tmp_path / "runs" / run_id / "reports.jsonl"
+    written = reports.read_text(encoding="utf-8")
+    reports.write_text("", encoding="utf-8")
+    engine.states[run_id] = Status("running")
+    frame = ui.Frame("train", "en", translator("en"))
+    waiting = json.loads(newest_curves(frame, run_id, 0, "") or b"")
+    assert (waiting["version"], waiting["every"]) == (0, REFRESH_SECONDS / 5)
+    assert newest_curves(frame, run_id, 0, "moving") is None
+    reports.write_text(written, encoding="utf-8")
+    until(lambda: newest_curves(frame, run_id, 0, "moving") is not None, 10)
+    assert json.loads(newest_curves(frame, run_id, 0, "moving") or b"")["every"] == REFRESH_SECONDS
+
+
 def test_charts_follow_what_a_run_has_done(engine: IdleEngine, tmp_path: Path) -> None:
     """New reports appear in the curves and a new recording in the heatmap, although charts are cached."""
     run_id = secrets.token_hex(10)  # a page keeps what it found by id, also for the next test
@@ -375,7 +385,7 @@ def test_charts_follow_what_a_run_has_done(engine: IdleEngine, tmp_path: Path) -
 def test_the_name_of_an_uploaded_file_stays_text(engine: IdleEngine) -> None:
     """When the visitor comes back to the page, the name is shown with its Markdown escaped."""
     app = open_app("train", corpus="upload")
-    app.session_state["uploaded"] = ("[x](http://example.org).txt", b"some text")
+    app.session_state["file-uploaded"] = ("[x](http://example.org).txt", b"some text")
     app.run()
     assert r"Still here: \[x\]\(http\://example\.org\)\.txt" in [caption.value for caption in app.caption]
 
@@ -418,7 +428,7 @@ KOREAN = "옛날 어느 마을에 할머니와 할아버지가 살고 있었습�
 def uploaded(data: bytes) -> AppTest:
     """The page of a visitor who has uploaded a file."""
     app = open_app("train", corpus="upload")
-    app.session_state["uploaded"] = ("a.txt", data)
+    app.session_state["file-uploaded"] = ("a.txt", data)
     app.run()
     assert not app.exception
     return app

@@ -60,7 +60,7 @@ def terms(app: AppTest) -> dict[str, Any]:
     """What the browser shows of the equation at the step of the address, or at the one the page opens on."""
     found = [element.proto for element in app.main.get("bidi_component")]
     (data,) = [json.loads(proto.bytes) for proto in found if proto.component_name == "rnnviz_linked_equation"]
-    (slider,) = [group["slider"] for group in groups(app) if group["slider"] and group["slider"]["shown"]]
+    (slider,) = [it for group in groups(app) for it in group["sliders"] if it["shown"]]
     asked = app.query_params.get(data["slider"])
     at = slider["values"].index(asked) if asked in slider["values"] else slider["default"]
     assert len(data["descriptions"]) == len(data["equation"]["steps"]) == len(slider["values"])
@@ -235,9 +235,9 @@ def test_a_run_that_cannot_be_measured_is_reported(engine: WorkingEngine) -> Non
 def test_typed_text_is_kept(engine: WorkingEngine) -> None:
     """Changing the view, the language or the page and coming back keeps text and step."""
     app = open_app("rnn", reads="aab", t="1")
-    app.segmented_control(key="view").set_value("train").run()
-    assert app.query_params["view"] == "train"
-    app.segmented_control(key="view").set_value("step").run()
+    app.segmented_control(key="show").set_value("train").run()
+    assert app.query_params["show"] == "train"
+    app.segmented_control(key="show").set_value("step").run()
     assert app.text_input(key="reads").value == "aab"
     assert app.query_params["t"] == "1"
     app.session_state["lang"] = "zh"

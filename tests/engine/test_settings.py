@@ -50,6 +50,13 @@ def test_the_environment_is_read_on_demand(monkeypatch: pytest.MonkeyPatch) -> N
     assert Settings.from_environment() == Settings()
 
 
+def test_a_hosted_server_has_one_worker_unless_told_otherwise() -> None:
+    """It fits into the smallest memory that hosts give; a laptop has a worker per core, which None stands for."""
+    assert Settings.from_environment({}).workers is None
+    assert Settings.from_environment({"RNNVIZ_HOSTED": "1"}).workers == 1
+    assert Settings.from_environment({"RNNVIZ_HOSTED": "1", "RNNVIZ_WORKERS": "4"}).workers == 4
+
+
 def test_a_hosted_server_has_limits_and_each_can_be_set() -> None:
     """A laptop has no limits that anybody would notice."""
     assert Settings.from_environment({}).limits == Limits()

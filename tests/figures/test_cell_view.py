@@ -87,7 +87,7 @@ def test_as_many_checkpoints_are_offered_as_may_be_sent() -> None:
     reading = make_reading("gru-after")
     kept = pack_cell(reading, steps=range(40), last=50)["kept"]
     assert (kept["steps"][0], len(kept["steps"]), kept["last"], kept["arrays"]) == (0, 12, 50, None)
-    (arrays,) = pack_checkpoints(
+    ((arrays,),) = pack_checkpoints(
         reading, [{**reading.weights, **{f"layer1.forward.{k}": w for k, w in reading.weights.items()}}]
     )
     assert arrays == pack_cell(reading)["weights"]["arrays"]
@@ -115,7 +115,7 @@ def test_a_cell_of_a_stack_has_what_it_reads_and_what_stands_above_it(layer: int
     packed = json.loads(json.dumps(pack_cell(layers[layer - 1], layers=layers), allow_nan=False))
     assert packed["stack"]["layer"] == layer
     for i, row in enumerate(packed["stack"]["rows"], start=1):
-        np.testing.assert_array_equal(unpack(row["values"]), first.trace.signal("H", i))
+        np.testing.assert_array_equal(unpack(row["signals"]["H"]), first.trace.signal("H", i))
         assert sorted(row["order"]) == list(range(6))
     np.testing.assert_array_equal(unpack(packed["signals"]["F"]["values"]), first.trace.signal("F", layer))
     own, above = packed["weights"]["arrays"], packed["weights"]["above"]
@@ -172,3 +172,23 @@ def test_the_view_speaks_the_readers_language(cell: Any) -> None:
 
     english, chinese = words("en"), words("zh")
     assert [key for key in english if english[key] == chinese[key]] == []
+
+
+def test_all_cells_of_a_stack_have_every_signal_and_a_checkpoint_every_layer() -> None:
+    """The signals of one cell are not sent three times where it alone is drawn; output weights are sent once."""
+    first = make_reading("lstm", num_layers=3)
+    weights = {f"layer{i}.forward.{k}": w + i for i in (1, 2, 3) for k, w in first.weights.items()}
+    weights |= first.weights
+    layers = every_layer(first.trace, weights, VOCABULARY)
+    packed = pack_cell(layers[0], layers=layers, whole=True, steps=range(3), last=9)
+    assert packed["stack"]["whole"]
+    for i, row in enumerate(packed["stack"]["rows"], start=1):
+        assert row["signals"].keys() == packed["signals"].keys()
+        np.testing.assert_array_equal(unpack(row["signals"]["O"]), first.trace.signal("O", i))
+    assert packed["kept"]["steps"] == [0, 1, 2]
+    assert packed["words"]["above"] == ""
+    for layer in (1, 3):
+        ((*arrays,),) = pack_checkpoints(layers[layer - 1], [weights])
+        assert [("W_hq" in each) for each in arrays] == [n == layer for n in (1, 2, 3)]
+        for each, reading in zip(arrays, layers, strict=True):
+            np.testing.assert_array_equal(unpack(each["W_hf"]), reading.weights["W_hf"])

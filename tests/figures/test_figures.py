@@ -21,10 +21,12 @@ from rnnviz.cells import Activation, CellName, Reset, all_cells, cell_of, find_c
 from rnnviz.figures import curves, gates
 from rnnviz.figures.gates import Order, gates_page, unit_order
 from rnnviz.figures.kit import COLOURS, MAX_POINTS, SATURATION, decimate, visible
+from rnnviz.figures.references import spread
 from rnnviz.i18n import translator
 from rnnviz.runs.recording import Trace
 from rnnviz.runs.reports import EpochReport, GlobalNorms, StepReport
 from rnnviz.signals import SIGNALS
+from rnnviz.text.ngram import References
 from rnnviz.ui.charts import Chart, pack
 from tests.figures.helpers import packed
 from tests.helpers import patched
@@ -106,6 +108,65 @@ def test_a_uniform_guess_is_a_line_at_v() -> None:
         assert list(line.x) == [0, EPOCHS]
         assert list(line.y) == [1027, 1027]
         assert line.line.dash == "dash"
+
+
+REFERENCES = References(V, 33.0, {2: 19.25, 3: 18.5, 4: 18.75, 5: 21.0}, 100)
+
+
+def test_the_n_gram_models_are_lines_where_text_is_held_out() -> None:
+    """Each is at its perplexity, across the whole run; there is none without held-out text that could be scored."""
+    lines = by_name(perplexity_figure(epochs(), V, EPOCHS, references=REFERENCES))
+    expected = {"unigram": 33.0, "2-gram": 19.25, "3-gram": 18.5, "4-gram": 18.75, "5-gram": 21.0}
+    assert {name: line.y[0] for name, line in lines.items() if name in expected} == expected
+    for name in expected:
+        assert list(lines[name].x) == [0, EPOCHS]
+        assert lines[name].y[0] == lines[name].y[1]
+    assert not by_name(perplexity_figure(epochs(None), V, EPOCHS, references=REFERENCES)).keys() & expected.keys()
+    unscored = References(V, math.nan, dict.fromkeys((2, 3, 4, 5), math.nan), 0)
+    assert not by_name(perplexity_figure(epochs(), V, EPOCHS, references=unscored)).keys() & expected.keys()
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_lines_have_labels_at_their_ends_that_do_not_touch(language: str) -> None:
+    """Name and value, in the lines' order, in the margin that is kept for them, and not in the legend."""
+    figure = perplexity_figure(epochs(), V, EPOCHS, translator(language), references=REFERENCES)
+    labels = [note for note in figure.layout.annotations if note.xref == "paper"]
+    names = ["3-gram 18.5", "4-gram 18.8", "2-gram 19.2", "5-gram 21.0", "unigram 33.0", "uniform 40"]
+    if language == "en":
+        assert [label.text for label in labels] == names
+    low, high = figure.layout.yaxis.range
+    places = np.array([label.y for label in labels])
+    assert (np.diff(places) >= 0.1099 * (high - low)).all()
+    assert low < places[0]
+    assert places[-1] < high
+    assert max(len(label.text) for label in labels) * 5 < figure.layout.margin.r < 110
+    assert [line.name for line in figure.data if line.showlegend is not False] == [
+        line.name for line in figure.data[-2:]
+    ]
+
+
+@given(st.lists(st.floats(0, 1), max_size=8), st.floats(0, 0.2))
+def test_labels_are_moved_apart_and_no_further(places: list[float], gap: float) -> None:
+    """Neighbours end at least the gap apart, in their order; those that were far enough from all stay."""
+    before = np.array(sorted(places))
+    after = spread(before, gap)
+    assert (np.diff(after) >= gap - 1e-12).all()
+    if (np.diff(before) >= gap).all():
+        np.testing.assert_allclose(after, before, atol=1e-12)
+
+
+@pytest.mark.parametrize(("total", "side"), [(EPOCHS, "left"), (4, "right")])
+def test_the_best_held_out_epoch_is_marked(total: int, side: str) -> None:
+    """A line leads from the axis to the curve's first lowest point; its label stands on the side with more room."""
+    layout = perplexity_figure(epochs(), V, total).layout
+    (line,) = layout.shapes
+    assert (line.x0, line.x1, line.y0, line.y1) == (3, 3, 1, 18.5)
+    (label,) = (note for note in layout.annotations if note.xref != "paper")
+    assert (label.text, label.x, label.xanchor) == ("best held-out: 18.5 in epoch 3", 3, side)
+    equal = perplexity_figure(epochs([31.0, 18.5, 18.5, 24.0]), V, EPOCHS).layout
+    assert equal.shapes[0].x0 == 2
+    for held_out in (None, [math.inf] * 4):
+        assert not perplexity_figure(epochs(held_out), V, EPOCHS).layout.shapes
 
 
 def test_perplexity_is_on_a_logarithmic_axis_from_1() -> None:

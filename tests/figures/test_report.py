@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnnviz.analysis.reproduction import EXPERIMENTS, Outcome, Plan, Result
+from rnnviz.analysis.published import EXPERIMENTS
+from rnnviz.analysis.reproduction import Machine, Outcome, Plan, Result
 from rnnviz.figures.report import curves, report
 from rnnviz.figures.svg import Mark, log_chart
 from rnnviz.runs.reports import EpochReport
@@ -21,6 +22,7 @@ from rnnviz.text.ngram import References, references
 
 TEXT = "the quick brown fox jumps over the lazy dog. " * 60
 HOSTILE = '<img src=x onerror="alert(1)">|*[a](javascript:b)`&amp;\n# c'
+MACHINE = Machine("9.9.9", "3.11.0", "Linux on a toaster", 7)
 SVG = "{http://www.w3.org/2000/svg}"
 
 
@@ -52,9 +54,10 @@ def test_the_report_says_everything() -> None:
     """Ours beside the notes', held-out beside n-grams, what is quoted and from where, with seed, corpus and torch."""
     corpus = split(TEXT, "mine.txt")
     plan, results, compared = reproduced(corpus, "the quick brown zebra", seeds=3)
-    page = report(plan, results, compared, "9.9.9")
+    page = report(plan, results, compared, MACHINE)
     assert "Trained on 2,430 characters of mine.txt, 28 of them different; 270 are held out." in page
     assert "Implementation fused, seeds 0, 1, 2, torch 9.9.9." in page
+    assert "Python 3.11.0, Linux on a toaster, 7 processors, of which each training uses one. The notes were" in page
     head, _, ours, notes, *others = rows(page, "Training perplexity")
     assert head == ["experiment", "", "epoch 40", "epoch 45", "seconds an epoch"]
     assert ours == ["GRU from scratch, SGD", "here", "3.475", "3.200", "0.500"]
@@ -85,7 +88,7 @@ def test_seeds_that_differ_have_a_range() -> None:
         Outcome(seed, (replace(outcome(0, "").epochs[0], epoch=2, perplexity=p),) * 2, {})
         for seed, p in enumerate((2.0, 4.0))
     )
-    page = report(plan, [Result(plan, EXPERIMENTS["gru"], outcomes)], references(corpus), "1")
+    page = report(plan, [Result(plan, EXPERIMENTS["gru"], outcomes)], references(corpus), MACHINE)
     assert rows(page, "Training perplexity")[2][2] == "3.000 (2.000 to 4.000)"
     assert "The median of the seeds, and in brackets the lowest and the highest." in page
 
@@ -93,7 +96,7 @@ def test_seeds_that_differ_have_a_range() -> None:
 def test_what_is_not_finished_is_said() -> None:
     """With what to do about it."""
     plan, results, compared = reproduced(split(TEXT), "a", epochs=44)
-    page = report(plan, [replace(results[0], outcomes=()), *results[1:]], compared, "1")
+    page = report(plan, [replace(results[0], outcomes=()), *results[1:]], compared, MACHINE)
     assert "**Not finished: GRU from scratch, SGD, GRU concise, Adam," in page
     assert rows(page, "Training perplexity")[2][2:] == ["–", "–", "–"]
 
@@ -102,7 +105,7 @@ def test_a_training_that_diverged_is_said() -> None:
     """It is not unfinished: going on would not help."""
     plan, results, compared = reproduced(split(TEXT), "a")
     broken = replace(outcome(0, "a", epochs=7), failure="the training diverged: in step 60 L = nan")
-    page = report(plan, [replace(results[1], outcomes=(broken,))], compared, "1")
+    page = report(plan, [replace(results[1], outcomes=(broken,))], compared, MACHINE)
     assert r"**GRU concise, Adam, seed 0**: the training diverged\: in step 60 L = nan" in page
     assert "Not finished" not in page
 
@@ -110,7 +113,7 @@ def test_a_training_that_diverged_is_said() -> None:
 def test_nothing_written_is_markup() -> None:
     """Neither a file's name nor a model's text opens a tag, a link, a cell or a heading."""
     plan, results, compared = reproduced(split(HOSTILE * 100, HOSTILE), "the" + HOSTILE)
-    page = report(plan, results, compared, "1")
+    page = report(plan, results, compared, MACHINE)
     assert set(re.findall(r"(?<!\\)<[^>]*>", page)) <= {"<b>", "</b>"}
     assert not re.search(r"(?<![\\!])\[[^\]]*\]\(", page)
     assert "\n# c" not in page.removeprefix("# ")
@@ -159,7 +162,7 @@ def test_without_a_held_out_part_there_is_nothing_to_compare() -> None:
     corpus = Corpus("all", TEXT, "")
     plan = Plan(corpus, (EXPERIMENTS["gru"],), epochs=45)
     result = Result(plan, EXPERIMENTS["gru"], (outcome(0, "a", held_out=False),))
-    page = report(plan, [result], references(corpus), "1")
+    page = report(plan, [result], references(corpus), MACHINE)
     assert rows(page, "Held-out perplexity")[2][1:] == ["–", "–", "–"]
     assert rows(page, "Held-out perplexity")[5][1:] == ["–"] * 5
     assert "unigram" not in curves(result, references(corpus))

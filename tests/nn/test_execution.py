@@ -24,8 +24,8 @@ from rnnviz.nn import execution, tracing
 from rnnviz.nn.execution import Execution, load_model
 from rnnviz.nn.generation import predict
 from rnnviz.nn.training import Trainer, train
-from rnnviz.runs.folder import LATEST, Run, Status, is_milestone
-from rnnviz.runs.reports import FailureReport, Report, StepReport, is_stored
+from rnnviz.runs.folder import BEST, LATEST, Run, Status, is_milestone
+from rnnviz.runs.reports import EpochReport, FailureReport, Report, StepReport, best_held_out, is_stored
 from rnnviz.text.corpora import Corpus
 
 _RNG = random.Random(0)  # noqa: S311  a fixed sample, not a secret
@@ -507,6 +507,80 @@ def test_milestones_hold_only_the_weights_of_their_steps() -> None:
         expected = tracing.trace(trainer.model, CORPUS.vocabulary, current.probe)
         np.testing.assert_array_equal(recording.signal("Z"), expected.signal("Z"))
     assert any(name.startswith("optimizer.") for name in current.run.load_checkpoint().arrays)
+
+
+# The best held-out epoch
+
+OVERFITTING = replace(
+    CONFIG.with_settings({"hidden_size": 12, "optimizer": "adam", "learning_rate": 0.01, "clip": 1.0}), epochs=9
+)
+
+
+@cache
+def best_of_uninterrupted() -> tuple[EpochReport, Weights]:
+    """The best held-out epoch of an uninterrupted run, and the weights at its end."""
+    trainer = Trainer(OVERFITTING, CORPUS)
+    kept: dict[int, Weights] = {}
+    for epoch in range(1, OVERFITTING.epochs + 1):
+        while not trainer.has_reached(epoch * trainer.steps_per_epoch):
+            trainer.piece()
+        kept[epoch] = weights_of(trainer)
+    reports = uninterrupted(OVERFITTING)[0]
+    best = best_held_out(report for report in reports if isinstance(report, EpochReport))
+    assert best is not None
+    assert 1 < best.epoch < OVERFITTING.epochs
+    return best, kept[best.epoch]
+
+
+@pytest.mark.parametrize("halts", [(), (3,), (9,), (13, 14), tuple(range(2, 36, 3))], ids=str)
+@pytest.mark.parametrize("lost", [0, 1, 5], ids="{} steps lost".format)
+def test_the_best_held_out_epoch_is_kept(halts: tuple[int, ...], lost: int) -> None:
+    """One checkpoint with the weights alone, the same however often the run is halted or dies and goes on."""
+    best, weights = best_of_uninterrupted()
+    training = start(OVERFITTING)
+    for halt in halts:
+        training.advance(max(halt - lost, 0))
+        training.save()
+        training.advance(halt)  # and the process dies: what came after the last save is in the reports alone
+        training = reopen(training.run)
+    training.advance(10**6)
+    saved = training.run.load_checkpoint(BEST)
+    assert saved.meta["step"] == best.step
+    assert all(name.startswith("weights.") for name in saved.arrays)
+    for name, value in weights.items():
+        np.testing.assert_array_equal(saved.weights()[name], value.numpy(), err_msg=name)
+    assert training.run.has_best
+    assert best.step not in training.run.checkpoint_steps() or is_milestone(best.step)
+    model = load_model(training.run, BEST)
+    vocabulary = training.run.corpus.vocabulary
+    assert greedy(training.run, BEST) == predict(model, vocabulary, "ab", 20)
+
+
+def greedy(run: Run, checkpoint: str) -> str:
+    """What a worker writes with a checkpoint of a run."""
+    options: dict[str, Any] = {"temperature": 0, "top_k": None, "seed": 0, "checkpoint": checkpoint}
+    return execution.generate(str(run.folder), "ab", 20, **options).text
+
+
+def test_a_run_of_an_earlier_version_keeps_only_a_best_that_is_better() -> None:
+    """Where its best epoch was not kept, a worse one that comes later does not take its place."""
+    best, _weights = best_of_uninterrupted()
+    training = start(OVERFITTING)
+    training.advance(best.step)
+    training.save()
+    training.run.checkpoint_path(BEST).unlink()
+    training = reopen(training.run)
+    training.advance(10**6)
+    assert not training.run.has_best
+    with pytest.raises(InputError, match="the run has no checkpoint best"):
+        load_model(training.run, BEST)
+
+
+def test_without_held_out_text_there_is_no_best_epoch() -> None:
+    """Nothing is kept, and nothing is offered."""
+    training = start(CONFIG, replace(CORPUS, held_out=""))
+    training.advance(10**6)
+    assert not training.run.has_best
 
 
 @pytest.mark.parametrize(("probe", "text"), [("", CORPUS.training), ("fed?", "fed?")])

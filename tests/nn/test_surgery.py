@@ -167,7 +167,32 @@ def test_too_many_holds_or_characters_are_refused() -> None:
         write(str(DATA / "gru-en"), "", "a", 401, 1.0, 0)
 
 
-def test_a_model_of_several_layers_is_refused() -> None:
-    """Surgery supports one layer of one direction."""
-    with pytest.raises(InputError, match="allowed here: one GRU layer of one direction"):
-        operate(make_model("gru-after", num_layers=2), ())
+@pytest.mark.parametrize("name", GATED)
+@pytest.mark.parametrize("residual", [False, True])
+@pytest.mark.parametrize("layer", [1, 2, 3])
+def test_held_gates_of_a_layer_equal_the_equations(name: str, residual: bool, layer: int) -> None:
+    """The layers read each other's states one after the other; the gates of one have the held value."""
+    model = make_model(name, num_layers=3, residual=residual)
+    cell, W = cell_of(model.config), {k: w.detach().numpy() for k, w in model.weights().items()}
+    gate = cell.gates[0]
+    X = np.eye(len(VOCABULARY))[VOCABULARY.encode(TEXT)]
+    for n in (1, 2, 3):
+        own, rows = of_layer(W, n), []
+        state = tuple(np.zeros((1, 6)) for _ in cell.state)
+        for x in X:
+            gates = cell.open(x[None], state, own)
+            if n == layer:
+                gates[gate] = np.full((1, 6), 0.25)
+            values = gates | cell.update(x[None], state, own, gates)
+            state = tuple(values[signal] for signal in cell.state)
+            rows.append(values["H"][0])
+        X = np.stack(rows) + (X if residual and n > 1 else 0)
+    np.testing.assert_allclose(logits(operate(model, [Hold(gate, 0.25)], layer)), X @ W["W_hq"] + W["b_q"], atol=1e-12)
+
+
+def test_a_layer_that_is_not_there_and_two_directions_are_refused() -> None:
+    """With which layers there are."""
+    with pytest.raises(InputError, match=r"in layer 3 of a model of 2 layers .* a layer from 1 to 2 of one direction"):
+        operate(make_model("gru-after", num_layers=2), (), 3)
+    with pytest.raises(InputError, match="2 directions; allowed: a layer from 1 to 1 of one direction"):
+        operate(make_model("gru-after", bidirectional=True), ())

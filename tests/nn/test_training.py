@@ -140,6 +140,48 @@ def test_adam_steps_follow_the_paper(implementation: str) -> None:
         torch.testing.assert_close(value.detach().double(), expected[key].double(), rtol=0, atol=2e-6)
 
 
+# --- Weight decay -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("implementation", ["fused", "scratch", "torch"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_weight_decay_is_torchs(optimizer: str, implementation: str) -> None:
+    """Five steps of torch.optim.SGD and AdamW on the same clipped gradients, parameter by parameter, in three layouts.
+
+    The decay is in no gradient norm, it moves the weights, and it moves biases that a gradient alone would move less.
+    """
+    rate, decay = (0.5, 0.3) if optimizer == "sgd" else (0.02, 5.0)
+    settings = {"optimizer": optimizer, "learning_rate": rate, "clip": 0.05, "implementation": implementation}
+    trainer, without = (Trainer(make_config(**settings, weight_decay=value), make_corpus()) for value in (decay, 0.0))
+    theirs = {name: torch.nn.Parameter(value) for name, value in weights_of(trainer.model).items()}
+    kind: Any = {"sgd": torch.optim.SGD, "adam": torch.optim.AdamW}[optimizer]
+    reference = kind(theirs.values(), lr=rate, weight_decay=decay)
+    first, plain = trainer.advance(1), without.advance(1)
+    assert first == plain  # loss and norms come before the step
+    assert not same(weights_of(trainer.model), weights_of(without.model))
+    for step in range(5):
+        if step:
+            trainer.advance(1)
+        for name, gradient in trainer.model.gradients().items():
+            theirs[name].grad = gradient.clone()
+        reference.step()
+        for name, weight in trainer.model.weights().items():
+            torch.testing.assert_close(weight.detach(), theirs[name].detach(), rtol=1e-6, atol=1e-7, msg=name)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_a_run_with_weight_decay_goes_on_exactly(optimizer: str) -> None:
+    """From a checkpoint in the middle of an epoch a new trainer reports the same and ends with the same weights."""
+    config = make_config(optimizer=optimizer, learning_rate=0.05, weight_decay=0.5, epochs=3)
+    whole = Trainer(config, make_corpus())
+    reports = whole.advance(10**6)
+    first, second = (Trainer(config, make_corpus()) for _ in range(2))
+    before = first.advance(whole.steps_per_epoch + 1)
+    second.restore(first.checkpoint())
+    assert before + second.advance(10**6) == reports
+    assert same(weights_of(second.model), weights_of(whole.model))
+
+
 # --- Clipping ---------------------------------------------------------------------------------
 
 

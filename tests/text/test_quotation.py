@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rnnviz.text.corpora import read
-from rnnviz.text.quotation import SHORTEST, Quotation, Source
+from rnnviz.text.quotation import SHORTEST, Quotation, Source, quoted_from
 
 # Few characters, so that there is much to be found: letters, Chinese, an emoji of one code point, a combining accent.
 ALPHABET = "ab开🐈\u0301"
@@ -33,8 +33,10 @@ def naive(training: str, text: str, least: int) -> list[Quotation]:
 
 @given(texts, texts, shortest)
 def test_quotations_are_what_a_naive_search_finds(training: str, text: str, least: int) -> None:
-    """The same spans in the same order, each from where it first stands in the training text."""
-    assert list(Source(training).quoted(text, least).quotations) == naive(training, text, least)
+    """The same spans in the same order, each from where it first stands in the training text, in both ways."""
+    expected = naive(training, text, least)
+    assert list(Source(training).quoted(text, least).quotations) == expected
+    assert list(quoted_from(training, text, least).quotations) == expected
 
 
 @given(st.text(max_size=40), st.text(max_size=40))

@@ -11,7 +11,7 @@ import streamlit as st
 from rnnviz.analysis.deep import COST_LAYERS, COST_PARAMETERS, Cost, cost_sizes, shipped_costs
 from rnnviz.figures.deep import cost_figure
 from rnnviz.i18n import quantity
-from rnnviz.ui.frame import Frame, engine, put_in_address, show_error, start_from_address, visitor
+from rnnviz.ui.frame import Frame, engine, put_in_address, show_error, start_from_address, visitor, watching
 from rnnviz.ui.live import MOVING, live_part
 from rnnviz.ui.pictures import picture
 
@@ -22,7 +22,9 @@ def cost(frame: Frame) -> None:
     """Processor time and memory of a training step, against the number of layers."""
     start_from_address("measured", ["here"], "")
     place = st.container()
-    if st.button(frame.translate("Measure it here"), type="primary", icon=":material/timer:", key="measure"):
+    if not watching() and st.button(
+        frame.translate("Measure it here"), type="primary", icon=":material/timer:", key="measure"
+    ):
         st.session_state["measured"] = "here"
     here = put_in_address("measured", "") == "here"
     with place:

@@ -29,7 +29,7 @@ def with_study(frame: Frame, draw: Callable[[LayerStudy, bool], None]) -> None:
     run = choose_model(frame, row, shipped_models(frame), own)
 
     def draw_study(phase: str) -> None:
-        check_drawable(run.config.model, "lstm", MOST_LAYERS)
+        check_drawable(run.config, "lstm", MOST_LAYERS)
         if not ships(run):
             show_progress(frame, run, engine().view(run.id), follow(run).story())
         steps = tuple(run.checkpoint_steps())

@@ -10,7 +10,7 @@ import streamlit as st
 from rnnviz.analysis.experiments import MAPS, THETAS, learning_rates, map_cells, shipped_map
 from rnnviz.figures.gradients.learning_map import map_figure
 from rnnviz.ui.controls import pick
-from rnnviz.ui.frame import Frame, engine, put_in_address, show_error, start_from_address, visitor
+from rnnviz.ui.frame import Frame, engine, put_in_address, show_error, start_from_address, visitor, watching
 from rnnviz.ui.live import MOVING, live_part
 from rnnviz.ui.pictures import picture
 
@@ -28,7 +28,7 @@ def learning_map(frame: Frame) -> None:
     seed = int(pick(row, _("Seed"), ("0", "1", "2", "3"), "seed", str))
     this = f"{name}-{seed}"
     start_from_address("computed", [f"{n}-{s}" for n in MAPS for s in range(4)], "")
-    if row.button(_("Compute it here"), type="primary", icon=":material/grid_on:", key="compute"):
+    if not watching() and row.button(_("Compute it here"), type="primary", icon=":material/grid_on:", key="compute"):
         st.session_state["computed"] = this
     computing = put_in_address("computed", "") == this
     live_part(

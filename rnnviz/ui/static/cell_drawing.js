@@ -2,10 +2,13 @@
 //
 // A step has six phases, in which values run along the wires. `t` is the step under way and `phase`, from 0 to
 // 6, its progress: parts that have not been reached yet show the step before. At rest the phase is 6.
+//
+// Where all layers of a network are on the stage, each is a drawing of its own (cell_layers.js); the strip, the
+// prediction and the legend are this one's.
 
 const LEGEND_Y = 399;
 const LEVER = 12; // half the height of the lever in a gate's box
-const RESULT = [5.5, 6]; // when the prediction appears
+const RESULT = 5.5; // when the prediction begins to appear
 
 class CellDrawing {
   // Set by CellView: a packed reading, the view's place in it, and the view's own elements.
@@ -27,6 +30,7 @@ class CellDrawing {
   svg;
   heatmaps;
   stack;
+  layers;
   equals;
   numbers;
   banner;
@@ -51,6 +55,11 @@ class CellDrawing {
     return signals[own]?.colour ?? signals[like[name]]?.colour ?? (name === "X" ? colours.input : "currentColor");
   }
 
+  // The units of a node's ribbons from one side to the other.
+  orderOf(_name) {
+    return this.packed.order;
+  }
+
   symbolOf(name) {
     const inputs = { X: "Xₜ", H_before: "Hₜ₋₁", C_before: "Cₜ₋₁" };
     return inputs[name] ?? this.packed.signals[name]?.symbol ?? this.flat(this.cell.expressions[name]);
@@ -63,23 +72,37 @@ class CellDrawing {
   // ---- building, again for every size ----
 
   arrange() {
-    const bounds = this.stage.getBoundingClientRect();
-    if (!bounds.width || !bounds.height) return;
-    this.scale = bounds.height / STAGE.height;
-    this.width = bounds.width / this.scale;
-    this.ratio = this.scale * Math.min(window.devicePixelRatio || 1, 2);
-    [this.canvas.width, this.canvas.height] = [Math.round(this.width * this.ratio), Math.round(STAGE.height * this.ratio)];
-    this.svg.setAttribute("viewBox", `0 0 ${this.width} ${STAGE.height}`);
-    this.layout = placesOf(this.cell, this.width);
-    this.columns = new Map();
-    this.svg.replaceChildren();
+    this.height = this.layers?.height ?? STAGE.height;
+    if (!this.fit(this.stage, 0, this.height)) return;
+    this.layout = placesOf(this.cell, this.width, this.packed.output ? undefined : this.width / 11);
+    if (this.layers) this.layout.output = this.layers.output;
     this.buildStrip();
-    this.buildWires();
-    this.buildNodes();
+    if (this.layers) this.layers.arrange();
+    else this.buildCell();
     this.buildLegend();
     this.buildPanel();
-    this.buildPlots();
+    if (!this.layers) this.buildPlots();
     this.refresh();
+  }
+
+  // Size the canvas and the drawing to a place, which shows a part of this height; false where it has no size yet.
+  fit(place, top, height) {
+    const bounds = place.getBoundingClientRect();
+    if (!bounds.width || !bounds.height) return false;
+    this.top = top;
+    this.scale = bounds.height / height;
+    this.width = bounds.width / this.scale;
+    this.ratio = this.scale * Math.min(window.devicePixelRatio || 1, 2);
+    [this.canvas.width, this.canvas.height] = [Math.round(this.width * this.ratio), Math.round(height * this.ratio)];
+    this.svg.setAttribute("viewBox", `0 ${top} ${this.width} ${height}`);
+    this.svg.replaceChildren();
+    this.columns = new Map();
+    return true;
+  }
+
+  buildCell() {
+    this.buildWires();
+    this.buildNodes();
   }
 
   group(className) {
@@ -89,7 +112,11 @@ class CellDrawing {
   }
 
   buildStrip() {
-    const { cell, top } = STRIP;
+    const { top } = STRIP;
+    this.inWords = this.packed.text.some((label) => [...label].length > 2);
+    const cell = this.inWords ? STRIP.word : STRIP.character;
+    this.spacing = cell;
+    const written = this.packed.written ?? Infinity;
     this.visibleCount = this.width / cell;
     const clip = svg("clipPath", { id: "cv-strip-clip" });
     clip.append(svg("rect", { x: 0, y: 0, width: this.width, height: STRIP.height + 2 }));
@@ -97,12 +124,14 @@ class CellDrawing {
     strip.setAttribute("clip-path", "url(#cv-strip-clip)");
     this.moving = svg("g");
     strip.append(clip, this.moving);
-    this.letters = this.packed.text.map((character, i) => {
+    this.letters = this.packed.text.map((label, i) => {
       const x = i * cell;
       const rect = svg("rect", { x: x + 1, y: top + 2, width: cell - 2, height: 38, rx: 4 });
-      const text = svg("text", { x: x + cell / 2, y: top + 29, class: "cv-character" }, character);
+      const text = svg("text", { x: x + cell / 2, y: top + 29, class: "cv-character" }, cut(label, 7));
       this.moving.append(rect, text);
-      if (i % 10 === 9) this.moving.append(svg("text", { x: x + cell / 2, y: top + 57, class: "cv-small" }, i + 1));
+      if (i >= written) this.moving.append(svg("rect", { x: x + 1, y: top + 42, width: cell - 2, height: 3, class: "cv-written" }));
+      if (i === written) this.moving.append(svg("text", { x: x + 1, y: top + 58, class: "cv-small cv-writes" }, this.words.writes));
+      if (i % 10 === 9 && !(i >= written && i < written + 8)) this.moving.append(svg("text", { x: x + cell / 2, y: top + 57, class: "cv-small" }, i + 1));
       return { rect, text };
     });
     this.here = svg("rect", { y: top + 1, width: cell, height: 40, rx: 5, class: "cv-here" });
@@ -117,16 +146,7 @@ class CellDrawing {
   }
 
   buildWires() {
-    const { layout } = this;
-    const output = layout.output;
-    const panelX = this.width - STAGE.panel / 2;
-    const below = output.at > output.from;
-    const answer = {
-      source: "H", target: "P", width: TAP, cut: RAIL / 2,
-      points: [[panelX, output.from], [panelX, below ? output.at : output.at + 26]],
-      before: this.length(layout.wires.find((wire) => wire.source === "H" && wire.target === ""), panelX),
-    };
-    this.wires = [...layout.wires, answer].map((wire) => this.laid(wire));
+    this.wires = [...this.layout.wires, ...this.moreWires()].map((wire) => this.laid(wire));
     const hits = this.group("cv-hits");
     for (const wire of this.wires) {
       const line = svg("path", { d: svgPath(wire.path.line), "stroke-width": Math.max(wire.width, 16), "data-node": wire.source });
@@ -145,9 +165,19 @@ class CellDrawing {
     this.chips = this.wires.filter((wire) => wire.chip).map((wire) => this.chip(wire));
   }
 
-  length(wire, x) {
-    const path = ribbonPath(wire.points, wire.width);
-    return nearest(path, x, wire.points.at(-1)[1]).along;
+  // From H down to the prediction.
+  moreWires() {
+    if (!this.packed.output) return [];
+    const { output } = this.layout;
+    const panelX = this.width - STAGE.panel / 2;
+    return [this.branch("P", [[panelX, output.from], [panelX, output.at > output.from ? output.at : output.at + 26]])];
+  }
+
+  // A wire that leaves that of H to the next step.
+  branch(target, points) {
+    const H = this.layout.wires.find((wire) => wire.source === "H" && wire.target === "");
+    const before = nearest(ribbonPath(H.points, H.width), ...points[0]).along;
+    return { source: "H", target, width: TAP, cut: RAIL / 2, points, before };
   }
 
   // Where the drawing of a wire begins: not on the rail or the bus that it leaves, but at its border.
@@ -196,10 +226,14 @@ class CellDrawing {
       this.boxes[name] = group;
     }
     const [x, y] = this.layout.x;
+    this.buildTile(x, y);
+  }
+
+  buildTile(x, y) {
     const tile = this.group("cv-tile");
     tile.dataset.node = "X";
     tile.style.setProperty("--colour", this.colourOf("X"));
-    const half = this.recording.below ? 26 : 16;
+    const half = this.packed.stack?.layer > 1 ? 26 : this.inWords ? 46 : 16;
     this.tile = svg("text", { x, y: y + 7, class: "cv-character" });
     tile.append(svg("rect", { x: x - half, y: y - 14, width: 2 * half, height: 28, rx: 5 }), this.tile);
     const symbol = svg("text", { x: x + half + 8, y: y + 7, class: "cv-symbol" });
@@ -240,24 +274,26 @@ class CellDrawing {
   buildLegend() {
     const { scales } = this.packed;
     const place = this.group("cv-legend");
-    const drawn = new Set(this.wires.map((wire) => this.cell.scales[wire.source]));
+    const drawn = new Set(this.layout.wires.map((wire) => this.cell.scales[wire.source]));
     const { gates, states, others } = this.words;
-    let x = this.layout.x[0] + 72;
+    const middle = this.layers ? this.height - 9 : LEGEND_Y;
+    let x = this.layers ? 0 : this.layout.x[0] + 72;
     for (const [kind, name] of Object.entries({ gate: gates, state: states, wide: others })) {
       if (!drawn.has(kind)) continue;
       const { low, high, colours } = scales[kind];
       const gradient = svg("linearGradient", { id: `cv-scale-${kind}` });
       gradient.append(...colours.map(([offset, colour]) => svg("stop", { offset, "stop-color": colour })));
-      const write = (at, anchor, text) => place.append(svg("text", { x: at, y: LEGEND_Y + 5, class: "cv-small", "text-anchor": anchor }, text));
+      const write = (at, anchor, text) => place.append(svg("text", { x: at, y: middle + 5, class: "cv-small", "text-anchor": anchor }, text));
       write(x + 44, "end", name);
       write(x + 74, "end", minus(`${low}`));
-      place.append(gradient, svg("rect", { x: x + 80, y: LEGEND_Y - 5, width: 62, height: 10, fill: `url(#cv-scale-${kind})` }));
+      place.append(gradient, svg("rect", { x: x + 80, y: middle - 5, width: 62, height: 10, fill: `url(#cv-scale-${kind})` }));
       write(x + 148, "start", `${high}`);
       x += 168;
     }
   }
 
   buildPanel() {
+    if (!this.packed.output) return;
     const { output } = this.layout;
     const [left, right] = [this.width - STAGE.panel, this.width - 4];
     const box = this.group("cv-node cv-box");
@@ -268,7 +304,8 @@ class CellDrawing {
     writeSvg(text, this.words.above || "softmax(Hₜ W_hq + b_q)");
     box.append(text);
     const panel = this.group("cv-panel");
-    panel.append(svg("text", { x: left, y: output.bars + 2, class: "cv-label" }, this.words.expected));
+    this.expected = svg("text", { x: left, y: output.bars + 2, class: "cv-label" });
+    panel.append(this.expected);
     this.rows = Array.from({ length: 6 }, (_, i) => {
       const y = output.bars + 12 + 27 * i;
       const place = { x: left + 32, y: y + 4, height: 18, rx: 3 };
@@ -332,10 +369,12 @@ class CellDrawing {
     this.columns.clear();
     this.borders = lanes(this.packed.order, this.unit, 0.11);
     this.drawStrip();
-    this.drawPlots();
     this.drawHeld();
-    this.unitInput.value = this.unit;
-    this.heatmaps.draw();
+    if (!this.layers) {
+      this.drawPlots();
+      this.unitInput.value = this.unit;
+      this.heatmaps.draw();
+    }
     this.stack?.draw();
     this.draw();
     if (this.pointed) this.tell(this.pointed);
@@ -349,11 +388,16 @@ class CellDrawing {
     this.now = this.recording.values(this.t);
     this.last = this.recording.values(Math.max(this.t - 1, 0));
     this.before = this.t > 0 ? this.last : this.now;
+    if (this.layers) this.layers.draw();
+    else this.drawCell();
+    this.drawPanel();
+    this.moving.setAttribute("transform", `translate(${-this.offset * this.spacing} 0)`);
+  }
+
+  drawCell() {
     this.drawWires();
     this.drawChips();
     this.drawNumbers();
-    this.drawPanel();
-    this.moving.setAttribute("transform", `translate(${-this.offset * STRIP.cell} 0)`);
   }
 
   column(name, width, old) {
@@ -362,7 +406,7 @@ class CellDrawing {
       if (this.columns.size > 200) this.columns.clear();
       const values = (old ? this.before : this.now)[name];
       const rows = Math.max(2, Math.round(width * this.ratio));
-      this.columns.set(key, values && columnOf(values, this.packed.order, this.unit, this.borders, this.scaleOf(name), rows, this.outline));
+      this.columns.set(key, values && columnOf(values, this.orderOf(name), this.unit, this.borders, this.scaleOf(name), rows, this.outline));
     }
     return this.columns.get(key);
   }
@@ -374,7 +418,7 @@ class CellDrawing {
     this.outline = rgb(ink);
     context.setTransform(1, 0, 0, 1, 0, 0);
     context.clearRect(0, 0, this.canvas.width, this.canvas.height);
-    context.setTransform(this.ratio, 0, 0, this.ratio, 0, 0);
+    context.setTransform(this.ratio, 0, 0, this.ratio, 0, -this.top * this.ratio);
     for (const wire of this.wires) {
       if (wire.source === "X") continue;
       const { path, width, begin, before, source } = wire;
@@ -396,7 +440,8 @@ class CellDrawing {
       const front = clamp(reached, 0, wire.path.length);
       made[2].setAttribute("stroke-dasharray", `${front} ${wire.path.length + 10}`);
     }
-    this.tile.textContent = this.recording.below ? `H${superscript(this.packed.stack.layer - 1)}` : this.packed.text[this.t];
+    const { stack, text } = this.packed;
+    this.tile.textContent = stack?.layer > 1 ? `H${superscript(stack.layer - 1)}` : cut(text[this.t], 7);
   }
 
   drawChips() {
@@ -436,11 +481,14 @@ class CellDrawing {
   }
 
   drawPanel() {
-    const share = clamp((this.phase - RESULT[0]) / (RESULT[1] - RESULT[0]), 0, 1);
+    if (!this.packed.output) return;
+    const begin = this.layers ? LAST_ARRIVES : RESULT;
+    const share = clamp((this.phase - begin) / (PHASES - begin), 0, 1);
     const fresh = this.recording.prediction(this.t);
     const shown = share > 0 || this.t === 0 ? fresh : this.recording.prediction(this.t - 1);
     const old = this.t > 0 && share < 1 ? this.recording.prediction(this.t - 1) : shown;
     const at = shown.characters.indexOf(shown.truth);
+    setText(this.expected, this.writesAfter(shown === fresh ? this.t : this.t - 1) ? this.words.drawn : this.words.expected);
     const { colours } = this.packed;
     this.rows.forEach((row, i) => {
       const extra = i === 5 && at < 0 && shown.truth !== null;
@@ -461,6 +509,11 @@ class CellDrawing {
     setText(this.surprise, surprise);
   }
 
+  // Whether the character after this step is the model's own.
+  writesAfter(t) {
+    return t + 1 >= (this.packed.written ?? Infinity);
+  }
+
   drawStrip() {
     const scale = this.scaleOf(this.tint);
     const values = this.recording.signals[this.tint];
@@ -468,7 +521,7 @@ class CellDrawing {
       const read = i <= this.t;
       rect.classList.toggle("cv-unread", !read);
       text.classList.toggle("cv-unread", !read);
-      if (!read) {
+      if (!read || this.layers) {
         rect.style.fill = text.style.fill = "";
         return;
       }
@@ -476,7 +529,7 @@ class CellDrawing {
       rect.style.fill = `rgb(${colour.map(Math.round)})`;
       text.style.fill = luminance(colour) > 0.36 ? "#101418" : "#fff";
     });
-    this.here.setAttribute("x", this.t * STRIP.cell);
+    this.here.setAttribute("x", this.t * this.spacing);
     this.here.scrolled = null;
   }
 
@@ -520,7 +573,8 @@ class CellDrawing {
     const release = html("button", "cv-release", this.words.release_all);
     release.type = "button";
     release.addEventListener("click", () => this.hold({}));
-    this.banner.append(html("span", "", told.join(" · ")), release);
+    const [before, after] = [this.recording.surpriseAsRecorded(), this.recording.meanSurprise()].map(short);
+    this.banner.append(html("span", "", [...told, fill(this.words.effect, { before, after })].join(" · ")), release);
     if (!this.operate) return;
     const write = html("button", "cv-release", this.words.write);
     write.type = "button";

@@ -5,7 +5,7 @@
 // stage. Times are in phases of a step, of which there are six.
 
 const STAGE = { width: 890, height: 520, cell: 700, panel: 176 };
-const STRIP = { top: 0, height: 62, cell: 24 };
+const STRIP = { top: 0, height: 62, character: 24, word: 76 };
 const PLOTS = { top: 424, left: 52, rows: [
   { top: 428, height: 38 },
   { top: 472, height: 46 },
@@ -177,11 +177,12 @@ function drawnEdges(cell) {
   return [...edges, ...cell.state.map((name) => [name, ""])];
 }
 
-// The places of a cell on a stage of a given width; x is stretched within the cell's part of it.
-function placesOf(cell, width) {
+// The places of a cell on a stage of a given width; x is stretched within the cell's part of it, beside which
+// there is room for the prediction.
+function placesOf(cell, width, beside = STAGE.width - STAGE.cell) {
   const before = cell.wiring.some((node) => node.name === "reset" && node.inputs.includes("H_before"));
   const layout = { rnn, gru: () => gru(before), mingru, lstm }[cell.name]();
-  const cellWidth = width - (STAGE.width - STAGE.cell);
+  const cellWidth = width - beside;
   const x = (value) => (value === "edge" ? width : value === "cell" ? cellWidth : (value * cellWidth) / STAGE.cell);
   const point = ([px, py]) => [x(px), py];
   const places = Object.fromEntries(

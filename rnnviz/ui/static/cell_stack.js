@@ -1,4 +1,4 @@
-// Above the cell: the hidden states of all layers over the text, the last layer on top. What a layer knows goes up to
+// Below the drawing: the hidden states of all layers over the text, the last layer on top. What a layer knows goes up to
 // the next one at the same step, and to the right to its own next step.
 
 class Stack {
@@ -7,7 +7,8 @@ class Stack {
     this.root = html("div", "cv-stack");
     this.root.setAttribute("role", "group");
     this.root.setAttribute("aria-label", view.words.stack);
-    const { rows } = view.packed.stack;
+    const { rows, layer, whole } = view.packed.stack;
+    this.chosen = whole ? null : layer; // the one whose cell is enlarged
     this.rows = rows.map(({ order }, i) => this.row(i + 1, order));
     this.letters = html("div", "cv-stack-letters");
     this.letters.append(...view.packed.text.map((character) => html("span", "", character)));
@@ -20,7 +21,7 @@ class Stack {
     const name = html("button", "cv-stack-name", `H${superscript(layer)}`);
     name.type = "button";
     name.title = fill(view.words.layer, { n: layer });
-    name.setAttribute("aria-pressed", layer === view.packed.stack.layer);
+    name.setAttribute("aria-pressed", layer === this.chosen);
     name.addEventListener("click", () => this.choose(layer));
     const frame = html("div", "cv-stack-frame");
     const canvas = html("canvas");
@@ -36,13 +37,13 @@ class Stack {
     });
     frame.addEventListener("pointermove", (event) => this.point(layer, frame, event, order));
     frame.addEventListener("pointerleave", () => view.tell(null));
-    line.classList.toggle("cv-stack-chosen", layer === view.packed.stack.layer);
+    line.classList.toggle("cv-stack-chosen", layer === this.chosen);
     line.append(name, frame);
     return { line, canvas, order, unread, arrow };
   }
 
   choose(layer) {
-    if (layer !== this.view.packed.stack.layer) this.view.chooseLayer?.(String(layer));
+    if (layer !== this.chosen) this.view.chooseLayer?.(String(layer));
   }
 
   at(frame, event, order) {

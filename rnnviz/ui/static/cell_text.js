@@ -12,6 +12,12 @@ const exact = (value) => (value === undefined ? "…" : minus(value === 0 ? "0" 
 const percent = (value) =>
   value < 0.0005 ? "< 0.1 %" : (value >= 0.0995 ? `${Math.round(100 * value)}` : (100 * value).toFixed(1)) + " %";
 
+// At most so many characters of a label, the last of them an ellipsis where it has more.
+const cut = (label, most) => {
+  const characters = [...label];
+  return characters.length > most ? characters.slice(0, most - 1).join("") + "…" : label;
+};
+
 // The number of a layer, as it stands above a letter: ⁽²⁾.
 const superscript = (layer) => `⁽${[...String(layer)].map((digit) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[digit]).join("")}⁾`;
 

@@ -12,6 +12,8 @@ const ICONS = {
 };
 
 class CellView extends CellDrawing {
+  chooseLayer; // called with the number of a layer, or with "all"
+
   constructor(root) {
     super();
     this.root = root;
@@ -85,7 +87,7 @@ class CellView extends CellDrawing {
   // Whether a reading differs from the one shown only in its numbers.
   takes(packed) {
     const frame = ({ cell, words, signals, weights, stack }) =>
-      JSON.stringify([cell, words, Object.keys(signals), !weights, stack?.layer, stack?.rows.length]);
+      JSON.stringify([cell, words, Object.keys(signals), !weights, stack?.layer, stack?.whole, stack?.rows.length]);
     return frame(packed) === frame(this.packed) && packed.order.length === this.recording.size;
   }
 
@@ -113,24 +115,34 @@ class CellView extends CellDrawing {
     this.svg = svg("svg", { class: "cv-svg" });
     this.lever = html("div", "cv-lever");
     this.lever.hidden = true;
-    this.stage.append(this.canvas, this.svg, this.lever);
+    this.layers = this.packed.stack?.whole ? new Layers(this) : null;
+    this.root.classList.toggle("cv-whole", this.layers !== null);
+    if (this.layers) this.root.style.setProperty("--units", this.layers.height);
+    this.stage.append(this.canvas, this.svg, ...(this.layers?.places ?? []), this.lever);
     const frame = html("div", "cv-frame");
     frame.append(this.stage);
     this.said = html("div", "cv-said");
     this.said.setAttribute("aria-live", "polite");
     const controls = this.buildControls();
     this.readout = html("div", "cv-readout");
-    this.heatmaps = new Heatmaps(this);
     this.stack = this.packed.stack && new Stack(this);
-    // what plays stands together: with a stack its controls are above the cell, where both are in sight
-    const first = this.stack ? [this.stack.root, controls, frame] : [frame, controls];
-    this.root.append(...first, this.buildKept(), this.readout, this.buildEquations(), this.heatmaps.root, this.said);
+    // with a stack the controls, among which the layers are chosen, are above the drawing
+    const first = this.stack ? [controls, frame] : [frame, controls];
+    const states = this.stack ? [this.stack.root] : [];
+    const details = this.layers ? [] : this.buildDetails();
+    this.root.append(...first, this.buildKept(), this.readout, ...states, ...details, this.said);
     this.listen();
     this.arrange();
     this.resizing.disconnect();
     this.resizing.observe(frame);
     this.tell(null);
     this.say();
+  }
+
+  // Below the drawing of one cell: its equations, and its signals over the whole text.
+  buildDetails() {
+    this.heatmaps = new Heatmaps(this);
+    return [this.buildEquations(), this.heatmaps.root];
   }
 
   buildControls() {
@@ -148,6 +160,7 @@ class CellView extends CellDrawing {
     };
     const { words } = this;
     this.playButton = button(words.play, "play", () => this.play(!this.playing));
+    this.playButton.classList.add("cv-play");
     this.banner = html("div", "cv-banner");
     bar.append(
       button(words.start, "start", () => this.go(0)),
@@ -155,9 +168,9 @@ class CellView extends CellDrawing {
       this.playButton,
       button(words.next, "next", () => this.stepOn()),
       this.buildSpeed(),
-      this.buildUnit(),
-      this.banner,
-      html("div", "cv-hint", words.keys)
+      ...(this.packed.stack?.rows.length > 1 ? [this.buildLayers()] : []),
+      ...(this.layers ? [] : [this.buildUnit(), ...this.buildFirstLever()]),
+      this.banner
     );
     return bar;
   }
@@ -178,6 +191,26 @@ class CellView extends CellDrawing {
     return label;
   }
 
+  // Buttons for all layers together and for the cell of each.
+  buildLayers() {
+    const { rows, layer, whole } = this.packed.stack;
+    const group = html("div", "cv-choice");
+    group.setAttribute("role", "group");
+    group.setAttribute("aria-label", this.words.layers);
+    const offer = (name, text, label, shown) => {
+      const made = html("button", "", text);
+      made.type = "button";
+      made.title = label;
+      made.setAttribute("aria-label", label);
+      made.setAttribute("aria-pressed", shown);
+      made.addEventListener("click", () => shown || this.chooseLayer?.(name));
+      group.append(made);
+    };
+    offer("all", this.words.all_layers, this.words.all_layers, whole);
+    for (let n = 1; n <= rows.length; n++) offer(String(n), String(n), fill(this.words.layer, { n }), !whole && n === layer);
+    return group;
+  }
+
   buildUnit() {
     const label = html("label", "cv-unit");
     const input = html("input");
@@ -186,6 +219,17 @@ class CellView extends CellDrawing {
     input.addEventListener("change", () => this.choose(clamp(Math.round(Number(input.value)) || 0, 0, this.recording.size - 1)));
     label.append(html("span", "", this.words.unit), input);
     return label;
+  }
+
+  // The lever to pull first, in sight: it holds a gate where the state no longer follows the text.
+  buildFirstLever() {
+    const [gate, value] = this.cell.lever ?? [];
+    if (!gate || !this.recording.W) return [];
+    const label = this.packed.signals[gate].label;
+    this.firstLever = html("button", "cv-first", fill(this.words.hold_at, { gate: label, value }));
+    this.firstLever.type = "button";
+    this.firstLever.addEventListener("click", () => this.hold({ ...this.recording.held, [gate]: { value, unit: null } }));
+    return [this.firstLever];
   }
 
   // A slider over the kept checkpoints, whose weights compute the text anew.
@@ -364,9 +408,10 @@ class CellView extends CellDrawing {
       this.waited = (this.waited ?? 0) + passed;
       if (this.waited >= stepMs - phaseMs * PHASES) {
         this.waited = 0;
-        if (this.t >= this.recording.length - 1) this.play(false);
+        const last = this.t >= this.recording.length - 1;
+        if (last && !this.packed.playing) this.play(false);
         else {
-          this.t += 1;
+          this.t = last ? 0 : this.t + 1;
           this.phase = 0;
           this.stop = PHASES;
           this.refresh();
@@ -437,13 +482,13 @@ class CellView extends CellDrawing {
     stage.addEventListener("click", (event) => this.onClick(event));
     stage.addEventListener("pointerleave", () => this.light(null));
     const equations = root.querySelector(".cv-equations");
-    equations.addEventListener("mouseover", (event) => this.light(event.target.closest("[data-node]")));
-    equations.addEventListener("mouseleave", () => this.light(null));
+    equations?.addEventListener("mouseover", (event) => this.light(event.target.closest("[data-node]")));
+    equations?.addEventListener("mouseleave", () => this.light(null));
   }
 
   position(event) {
     const bounds = this.svg.getBoundingClientRect();
-    return [((event.clientX - bounds.left) * this.width) / bounds.width, ((event.clientY - bounds.top) * STAGE.height) / bounds.height];
+    return [((event.clientX - bounds.left) * this.width) / bounds.width, ((event.clientY - bounds.top) * this.height) / bounds.height];
   }
 
   onMove(event) {
@@ -474,7 +519,7 @@ class CellView extends CellDrawing {
   scrub(event) {
     const [x] = this.position(event);
     const { area, offset } = this.dragged;
-    const t = area === "strip" ? offset + x / STRIP.cell : ((x - PLOTS.left) / (this.width - PLOTS.left)) * this.recording.length;
+    const t = area === "strip" ? offset + x / this.spacing : ((x - PLOTS.left) / (this.width - PLOTS.left)) * this.recording.length;
     const step = clamp(Math.floor(t), 0, this.recording.length - 1);
     this.t = step;
     this.phase = this.stop = PHASES;
@@ -614,7 +659,8 @@ class CellView extends CellDrawing {
     this.readout.replaceChildren();
     this.readout.classList.toggle("cv-idle", !pointed);
     if (!pointed) {
-      this.readout.append(this.words.point);
+      const asked = this.layers ? this.words.enlarge_one : this.words.point;
+      this.readout.append(asked, html("span", "cv-hint", this.words.keys));
       return;
     }
     const { name } = pointed;
@@ -625,7 +671,7 @@ class CellView extends CellDrawing {
     const meaning = this.packed.signals[name]?.label ?? this.words.meanings[name] ?? "";
     this.readout.append(symbol, ` · ${meaning}`);
     if (name === "X") {
-      if (!this.recording.below) this.readout.append(` · ${this.packed.text[this.t]}`);
+      if (!(this.packed.stack?.layer > 1)) this.readout.append(` · ${this.packed.text[this.t]}`);
       return;
     }
     const formula = this.cell.expressions[name];
@@ -641,13 +687,14 @@ class CellView extends CellDrawing {
   say() {
     const { signals, text } = this.packed;
     const values = this.recording.values(this.t);
-    const { characters, probabilities, truth, surprise } = this.recording.prediction(this.t);
+    const { characters, probabilities, truth, surprise } = this.recording.prediction(this.t) ?? { truth: null };
     const told = Object.keys(signals).map((name) => `${signals[name].label} ${short(values[name][this.unit])}`);
-    const sentence = fill(this.words.said, {
+    const sentence = fill(this.layers ? this.words.said_whole : this.words.said, {
       t: this.t + 1, length: text.length, character: text[this.t], unit: this.unit, values: told.join(", "),
-      guess: characters[0], chance: percent(probabilities[0]),
+      guess: characters?.[0], chance: characters && percent(probabilities[0]),
     });
-    const after = truth === null ? "" : " " + fill(this.words.said_true, { truth, surprise: short(surprise) });
+    const said = this.writesAfter(this.t) ? this.words.said_drawn : this.words.said_true;
+    const after = truth === null ? "" : " " + fill(said, { truth, surprise: short(surprise) });
     setText(this.said, sentence + after);
   }
 }
@@ -665,7 +712,7 @@ function saidAsText(held) {
 
 // Show a packed reading in a place, or put a newer one into the view that stands there. It calls `want` for the
 // checkpoints that were kept; where `operate` is given, a button beside the levers calls it with what is held, and
-// a click on another layer of the stack calls `choose` with its number.
+// a click on another layer of the stack calls `choose` with its number, or with "all".
 function showCell(place, packed, { want = undefined, operate = undefined, choose = undefined } = {}) {
   const view = cellViews.get(place) ?? new CellView(place);
   cellViews.set(place, view);

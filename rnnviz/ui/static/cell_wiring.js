@@ -57,6 +57,11 @@ function interpret(wiring, given, W) {
 
 // A packed reading: its signals as recorded or, while gates are held, as the network then computes them.
 class Recording {
+  W; // the weights of the cell
+  below; // what the layer below hands over, in a later layer
+  lower; // the signals of the layers below
+  above; // the weights of the layers above, the nearest first
+
   constructor(packed) {
     this.packed = packed;
     this.cell = packed.cell;
@@ -65,17 +70,22 @@ class Recording {
     this.recorded = unpackAll(Object.fromEntries(values));
     this.signals = this.recorded;
     this.size = packed.order.length;
-    const { weights, output } = packed;
-    this.W = this.own = weights && unpackAll(weights.arrays);
-    this.below = weights?.inputs && unpackArray(weights.inputs); // what the layer below hands over, in a later layer
-    this.above = (weights?.above ?? []).map(unpackAll); // the weights of the layers above, the nearest first
-    this.stacked = packed.stack?.rows.map(({ values }) => unpackArray(values));
+    const { weights, output, stack } = packed;
+    this.rows = stack?.rows.map(({ signals }) => unpackAll(signals)); // of each layer its H, or all its signals
+    this.own = {
+      W: weights && unpackAll(weights.arrays),
+      below: weights?.inputs && unpackArray(weights.inputs),
+      lower: this.rows?.slice(0, stack.layer - 1) ?? [],
+      above: (weights?.above ?? []).map(unpackAll),
+    };
+    Object.assign(this, this.own);
     this.at = null; // the kept checkpoint that computes the text, or null for the recording itself
     this.computed = new Map(); // the values of each of them
-    this.output = Object.fromEntries(
+    this.output = output && Object.fromEntries(
       ["probabilities", "chance", "surprise"].map((name) => [name, unpackArray(output[name])])
     );
     this.zeros = new Float32Array(this.size);
+    this.start = unpackAll(packed.start ?? {}); // the state before the first step, where it is not zero
     this.held = {}; // gate -> {value, unit, first, last}: a unit, a list of them, or null for all; steps from 1, all without
     this.cache = new Map();
   }
@@ -92,9 +102,13 @@ class Recording {
   }
 
   inputs(t, signals) {
-    const given = { X: this.W ? (this.below ?? this.packed.weights.rows)[t] : 0 };
-    for (const name of this.cell.state) given[`${name}_before`] = t > 0 ? signals[name][t - 1] : this.zeros;
-    return given;
+    return { X: this.W ? (this.below ?? this.packed.weights.rows)[t] : 0, ...this.before(t, signals) };
+  }
+
+  // The states that the step before leaves.
+  before(t, signals) {
+    const left = (name) => (t > 0 ? signals[name][t - 1] : this.start[name] ?? this.zeros);
+    return Object.fromEntries(this.cell.state.map((name) => [`${name}_before`, left(name)]));
   }
 
   // Hold gates at values and read the whole text again; with none held, return to the recording.
@@ -109,49 +123,69 @@ class Recording {
   // Read the text with the weights of a kept checkpoint, or with null return to the recording.
   look(at) {
     this.at = at;
-    this.W = at === null ? this.own : unpackAll(this.packed.kept.arrays[at]);
+    Object.assign(this, at === null ? this.own : this.kept(at));
     this.hold(this.held);
   }
 
-  // The hidden states of every layer, the lowest first: while gates are held, those above the cell follow it.
-  states() {
-    return this.stacked && this.signals === this.recorded ? this.stacked : this.follow().states;
+  // The weights of a kept checkpoint from this layer upward, and what the layers below make of the text with theirs.
+  kept(at) {
+    const weights = this.packed.kept.arrays[at].map(unpackAll);
+    const layer = this.packed.stack?.layer ?? 1;
+    const { layers, handed } = this.climb(weights.slice(0, layer - 1), this.packed.weights.rows);
+    return { W: weights[layer - 1], below: layer > 1 ? handed : undefined, lower: layers, above: weights.slice(layer) };
   }
 
-  // The hidden states of every layer as they now are, and what the last one hands over.
+  // The signals of every layer, the lowest first: while gates are held, the layers above the cell follow it.
+  layers() {
+    return this.rows && this.signals === this.recorded ? this.rows : this.follow().layers;
+  }
+
+  // The hidden states of every layer.
+  states() {
+    return this.layers().map(({ H }) => H);
+  }
+
+  // What a layer reads at step t: what the layer below hands over, nothing in the first.
+  fed(layer, t) {
+    const states = this.states().slice(0, layer - 1).map((rows) => rows[t]);
+    return this.packed.stack.residual && states.length ? states.reduce((a, b) => a.map((v, j) => v + b[j])) : states.at(-1);
+  }
+
+  // The signals of every layer as they now are, and what the last one hands over.
   follow() {
     if (this.followed?.signals !== this.signals) {
-      const states = this.stacked?.slice(0, this.packed.stack.layer - 1) ?? [];
-      states.push(this.signals.H);
-      let handed = this.handedOn(this.signals.H, this.below);
-      for (const W of this.above) {
-        states.push(this.readBy(W, handed));
-        handed = this.handedOn(states.at(-1), handed);
-      }
-      this.followed = { signals: this.signals, states, handed };
+      const read = this.below ?? this.packed.weights.rows;
+      const { layers, handed } = this.climb(this.above, this.handedOn(this.signals.H, read));
+      this.followed = { signals: this.signals, layers: [...this.lower, this.signals, ...layers], handed };
     }
     return this.followed;
   }
 
-  // What a layer that read X makes of its states: a residual layer but the first adds its input.
-  handedOn(H, X) {
-    return this.packed.stack?.residual && X ? H.map((row, t) => row.map((v, j) => v + X[t][j])) : H;
+  // The signals of layers with these weights, one over the other, and what the last one hands over.
+  climb(weights, read) {
+    const layers = [];
+    for (const W of weights) {
+      const own = this.read((t, signals) => interpret(this.cell.wiring, { X: read[t], ...this.before(t, signals) }, W));
+      layers.push(own);
+      read = this.handedOn(own.H, read);
+    }
+    return { layers, handed: read };
   }
 
-  // The states of a layer with these weights.
-  readBy(W, inputs) {
-    let before = Object.fromEntries(this.cell.state.map((name) => [`${name}_before`, this.zeros]));
-    return inputs.map((X) => {
-      const values = interpret(this.cell.wiring, { X, ...before }, W);
-      before = Object.fromEntries(this.cell.state.map((name) => [`${name}_before`, values[name]]));
-      return values.H;
-    });
+  // What a layer that read X makes of its states: a residual layer but the first adds its input.
+  handedOn(H, X) {
+    return this.packed.stack?.residual && typeof X[0] !== "number" ? H.map((row, t) => row.map((v, j) => v + X[t][j])) : H;
   }
 
   operated() {
+    return this.read((t, signals) => this.step(this.inputs(t, signals), t));
+  }
+
+  // All signals over the text, by a function that computes a step from those before it.
+  read(step) {
     const signals = Object.fromEntries(Object.keys(this.recorded).map((name) => [name, []]));
     for (let t = 0; t < this.length; t++) {
-      const values = this.step(this.inputs(t, signals), t);
+      const values = step(t, signals);
       for (const name in signals) signals[name].push(values[name]);
     }
     return signals;
@@ -174,9 +208,25 @@ class Recording {
     return interpret(wiring, given, this.W);
   }
 
-  // The prediction after step t: the likeliest characters, the true one, its probability and surprise.
+  // The mean surprise over the text, as it now is and as it was recorded, in nats.
+  meanSurprise() {
+    return meanOf(this.scored().map((t) => this.prediction(t).surprise));
+  }
+
+  surpriseAsRecorded() {
+    return meanOf(this.scored().map((t) => this.output.surprise[t]));
+  }
+
+  // The steps after which the text has a character that the model knows.
+  scored() {
+    return [...this.packed.output.true.keys()].filter((t) => this.packed.output.true[t] !== null);
+  }
+
+  // The prediction after step t: the likeliest characters, the true one, its probability and surprise. Null for a cell
+  // on vectors, which predicts nothing.
   prediction(t) {
     const { output, weights } = this.packed;
+    if (!output) return null;
     const truth = output.true[t];
     if (this.signals === this.recorded) {
       const { probabilities, chance, surprise } = this.output;
@@ -195,6 +245,8 @@ class Recording {
     };
   }
 }
+
+const meanOf = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
 
 function softmax(logits) {
   const top = logits.reduce((a, b) => Math.max(a, b));

@@ -38,6 +38,7 @@ export class Slider {
   steps; // whether the arrow keys of the page move it
   inBrowser; // whether the server need not hear of a move before the slider is at rest
   shown; // whether it is drawn, or follows one elsewhere
+  multiples; // whether the frames are shown as small pictures, which choose instead of it
   words; // the names of the button that plays it, while it stands and while it plays
 
   // `choose` is called with the index of a frame whenever another is chosen, and `told` with its value when it
@@ -99,15 +100,15 @@ export class Slider {
   }
 
   // The slider stays where it is, or starts at the address's value, or at the one it had last.
-  show({ key, label, values, names, default: start, steps, play, in_browser: inBrowser, shown }) {
+  show({ key, label, values, names, default: start, steps, play, in_browser: inBrowser, multiples, shown }) {
     const stays = this.key === key ? this.values[this.at] : null;
     if (stays === null) this.halt();
-    Object.assign(this, { key, values, names, start, inBrowser, steps: steps && shown, words: play, shown });
+    Object.assign(this, { key, values, names, start, inBrowser, multiples, steps: steps && shown, words: play, shown });
     this.root.dataset.key = key;
     this.root.classList.toggle("plays", Boolean(play));
     this.playButton.hidden = !play;
     this.sayPlay();
-    this.root.hidden = !shown;
+    this.root.hidden = !shown || multiples;
     this.label.textContent = label;
     this.buttons.forEach((button, i) => {
       button.hidden = !steps;

@@ -6,11 +6,14 @@
 // Streamlit's theme, read at every drawing. Users' text reaches Plotly only as axis labels, one
 // character each.
 
+import { Multiples } from "./chart_multiples.js";
 import { Slider, frameOf } from "./chart_slider.js";
 import { Tools, speak } from "./chart_tools.js";
 import { setLanguage } from "./page.js";
 
-const LEAST_SIGN = 11; // pixels of the signs in a grid; if there is less room, the chart scrolls
+// On a wall no text of a chart is smaller than 13 of its pixels, which projector.css enlarges.
+const projected = () => getComputedStyle(document.documentElement).getPropertyValue("--projected") !== "";
+const leastSign = () => (projected() ? 13 : 11); // pixels of the signs in a grid; if there is less room, the chart scrolls
 const COARSE = matchMedia("(pointer: coarse)");
 const places = new WeakMap(); // the state of each component
 let loading = null;
@@ -50,6 +53,7 @@ function themed(layout, { background, text, grid, font }, revision) {
     ...Object.fromEntries(
       ["xaxis", "yaxis", ...Object.keys(layout).filter((key) => /^[xy]axis\d+$/.test(key))].map((key) => [key, withAxis(layout[key])])
     ),
+    ...(projected() && { legend: { ...layout.legend, font: { ...layout.legend?.font, size: 13 } } }),
     ...(COARSE.matches && { dragmode: false }), // a finger scrolls the page
     uirevision: revision, // a zoom belongs to what is shown: it stays until another run is
     autosize: true,
@@ -81,7 +85,7 @@ function fitted(figure, plot) {
     if (!trace.meta?.share) return trace;
     const size = Math.min(width, height, 34) * trace.meta.share;
     return trace.textfont
-      ? { ...trace, textfont: { ...trace.textfont, size: Math.max(size, LEAST_SIGN) } }
+      ? { ...trace, textfont: { ...trace.textfont, size: Math.max(size, leastSign()) } }
       : { ...trace, marker: { ...trace.marker, size: Math.max(size, 4) } };
   });
 }
@@ -89,7 +93,7 @@ function fitted(figure, plot) {
 // A grid is at least as wide as its signs need; on a narrower page its frame scrolls.
 function widen(chart, { data, layout: { meta, margin } }) {
   const shares = data.filter((trace) => trace.textfont && trace.meta?.share).map((trace) => trace.meta.share);
-  const needed = meta?.columns && shares.length ? (meta.columns * LEAST_SIGN) / Math.min(...shares) + margin.l + margin.r : 0;
+  const needed = meta?.columns && shares.length ? (meta.columns * leastSign()) / Math.min(...shares) + margin.l + margin.r : 0;
   chart.plot.style.minWidth = needed ? Math.ceil(needed) + "px" : "";
 }
 
@@ -204,7 +208,7 @@ function create(place, address, name) {
   plot.setAttribute("role", "img");
   frame.append(plot);
   const chart = { address, name, root, title, plot, caption, pending: null, drawn: null, drawing: false, held: false };
-  Object.assign(chart, { pointer: null, zoom: {}, width: 0 });
+  Object.assign(chart, { pointer: null, zoom: {}, size: "" });
   chart.render = (colours) => rendered(chart, chart.drawn, { ...pageColours(plot), ...colours });
   chart.tools = new Tools(chart);
   root.append(title, chart.tools.root, frame, caption);
@@ -219,8 +223,9 @@ function create(place, address, name) {
     draw(chart);
   };
   chart.resize = new ResizeObserver(() => {
-    if (chart.width !== plot.clientWidth) {
-      chart.width = plot.clientWidth;
+    const size = `${plot.clientWidth} ${plot.clientHeight}`;
+    if (chart.size !== size) {
+      chart.size = size;
       redraw();
     }
     reachable(chart);
@@ -256,7 +261,7 @@ function update(chart, { title, caption, description, revision, height, table, d
   chart.revision = revision;
   writeTitle(chart.title, title);
   chart.caption.textContent = caption;
-  chart.plot.style.height = height + "px";
+  chart.plot.style.setProperty("--height", height + "px");
   chart.plot.setAttribute("aria-label", description);
   chart.tools.label();
   chart.pending = { data, layout, table };
@@ -272,35 +277,58 @@ function remove(chart) {
   chart.root.remove();
 }
 
-function display(place, { charts, slider, version, source, every }) {
+function display(place, { charts, sliders = [], version, source, every }) {
   if (source && source === place.source && version === place.version) return; // this chart arrived both ways
-  slide(place, slider);
+  slide(place, sliders);
   for (const [name, chart] of place.charts) {
     if (charts.some((packed) => packed.name === name)) continue;
     remove(chart);
     place.charts.delete(name);
   }
   Object.assign(place, { packed: charts, version, source, every });
-  choose(place, place.slider?.at);
+  choose(place);
 }
 
-function slide(place, slider) {
-  if (!slider) {
-    place.slider?.remove();
-    place.slider = null;
-    return;
+// A slider keeps its place in the page as long as there is one with its key.
+function slide(place, sliders) {
+  for (const [key, slider] of place.sliders) {
+    if (sliders.some((it) => it.key === key)) continue;
+    slider.remove();
+    place.sliders.delete(key);
   }
-  place.slider ??= new Slider(place.element, (at) => choose(place, at), (value) => place.moved(value));
-  place.slider.show(slider);
+  for (const given of sliders) {
+    const { key } = given;
+    if (!place.sliders.has(key)) {
+      const slider = new Slider(place.element, () => choose(place), (value) => place.moved(key, value));
+      place.sliders.set(key, slider);
+    }
+    place.sliders.get(key).show(given);
+  }
+  place.order = sliders.map(({ key }) => place.sliders.get(key));
 }
 
-// Show this frame of every chart that has frames, and the other charts as they are.
-function choose(place, at) {
+// Show the frame at which the sliders stand of every chart that has frames, and the other charts as they are.
+function choose(place) {
+  const at = place.order.reduce((index, slider) => index * slider.values.length + slider.at, 0);
   for (const packed of place.packed) {
     const { name } = packed;
     if (!place.charts.has(name)) place.charts.set(name, create(place.element, place.address, name));
     update(place.charts.get(name), frameOf(packed, at));
   }
+  const last = place.order.at(-1);
+  if (last?.multiples) {
+    place.multiples ??= new Multiples(place.element);
+    place.multiples.show(last, place.packed[0], at - last.at);
+  } else {
+    place.multiples?.remove();
+    place.multiples = null;
+  }
+}
+
+// Whether an answer is our server's. A proxy that passes only Streamlit's own addresses says 404, or sends a page.
+function isServed(answer) {
+  const type = answer.headers.get("content-type") ?? "";
+  return answer.status !== 404 && !(answer.status === 200 && !type.startsWith("application/json"));
 }
 
 // Ask for newer charts as long as there may be any, out of step with the rest of the class.
@@ -311,6 +339,11 @@ function follow(place) {
     const { source, version } = place;
     try {
       const answer = document.hidden ? null : await fetch(source + "&version=" + version);
+      if (answer && !isServed(answer)) {
+        place.every = null;
+        place.unserved();
+        return;
+      }
       // Meanwhile Streamlit may have shown something newer, or another run.
       if (answer?.status === 200 && place.source === source && place.version === version) {
         display(place, await answer.json());
@@ -321,15 +354,23 @@ function follow(place) {
   }, place.every * 1000 * (0.85 + 0.3 * Math.random()));
 }
 
+function newPlace(parent, element, address) {
+  return { parent, element, address, charts: new Map(), sliders: new Map(), order: [], multiples: null, told: {} };
+}
+
 export function show({ data, parentElement, setStateValue, setTriggerValue }) {
   const element = parentElement.querySelector(".live-charts");
   const address = element.dataset.plotly;
-  loadPlotly(address).catch(() => {}); // a chart that needs it will report the error
-  const place = places.get(parentElement) ?? { parent: parentElement, element, address, charts: new Map() };
+  const place = places.get(parentElement) ?? newPlace(parentElement, element, address);
   places.set(parentElement, place);
   place.turn = () => setTriggerValue("turned", true);
-  place.moved = (value) => setStateValue("moved", value); // sent along with every later request
+  place.unserved = () => setTriggerValue("unserved", true);
+  place.moved = (key, value) => {
+    place.told = { ...place.told, [key]: value };
+    setStateValue("moved", place.told); // sent along with every later request
+  };
   const message = JSON.parse(new TextDecoder().decode(data));
+  if (message.expected) loadPlotly(address).catch(() => {}); // a chart that needs it will report the error
   if (message.words) {
     setLanguage(message.language);
     speak(message.words);
@@ -339,7 +380,8 @@ export function show({ data, parentElement, setStateValue, setTriggerValue }) {
   return () => {
     clearTimeout(place.timer);
     place.charts.forEach(remove);
-    place.slider?.remove();
+    for (const slider of place.sliders.values()) slider.remove();
+    place.multiples?.remove();
     places.delete(parentElement);
   };
 }

@@ -1,12 +1,13 @@
 // What every page needs besides its charts: its language, and help for the keyboard and screen readers.
 
+import "./lecture.js";
 import { noteVisit } from "./visits.js";
 
 // A formula or code wider than its place scrolls, so it must be possible to focus it without a pointer.
 const sizes = new ResizeObserver((entries) => {
   for (const entry of entries) {
     const target = /** @type {HTMLElement} */ (entry.target);
-    if (target.scrollWidth > target.clientWidth) target.tabIndex = 0;
+    if (target.scrollWidth > target.clientWidth || target.scrollHeight > target.clientHeight) target.tabIndex = 0;
     else target.removeAttribute("tabindex");
   }
 });
@@ -23,6 +24,9 @@ function look() {
   // Streamlit gives its own place for files no role, but a name.
   for (const place of document.querySelectorAll('[data-testid="stFileUploaderDropzone"][role="presentation"]')) {
     place.setAttribute("role", "group");
+    // In a narrow column its button shows a picture alone.
+    const button = place.querySelector("button");
+    button?.setAttribute("aria-label", `${button.textContent.trim()} ${place.getAttribute("aria-label")}`);
   }
 }
 
@@ -30,6 +34,21 @@ new MutationObserver(() => {
   if (!waiting) requestAnimationFrame(look);
   waiting = true;
 }).observe(document.body, { childList: true, subtree: true });
+
+// A form that opens over the page closes when something else on the page is pressed, and by Escape.
+const closeForm = (inside) => {
+  const form = document.querySelector(".st-key-training-bar details[open]");
+  if (form && !inside(form)) /** @type {HTMLElement} */ (form.querySelector("summary")).click();
+};
+
+document.addEventListener("pointerdown", ({ target }) => {
+  const place = /** @type {Element} */ (target);
+  if (place.closest("[data-testid=stMain]")) closeForm((form) => form.contains(place));
+});
+
+document.addEventListener("keydown", ({ key }) => {
+  if (key === "Escape") closeForm(() => document.querySelector("[role=listbox]"));
+});
 
 export function setLanguage(language) {
   document.documentElement.lang = language;

@@ -1,0 +1,90 @@
+"""What a held-out curve is compared with: dashed lines labelled at the right edge, and the mark of its best epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from unicodedata import east_asian_width
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnnviz.figures.kit import COLOURS, Drawn
+from rnnviz.i18n import Translate, quantity
+from rnnviz.runs.reports import EpochReport
+from rnnviz.text.ngram import References
+
+_SIZE = 11  # of the labels, in pixels
+_GAP = 0.11  # between two labels, as a share of the axis; a line of text where a chart is lowest, on a dashboard
+
+
+def reference_values(references: References, translate: Translate) -> dict[str, float]:
+    """The perplexities of the n-gram models by their names; none where no held-out character could be scored."""
+    _ = translate
+    values = {_("unigram"): references.unigram}
+    values |= {_("{n}-gram").format(n=order): value for order, value in references.ngrams.items()}
+    return {name: value for name, value in values.items() if np.isfinite(value)}
+
+
+def edge_labels(values: Mapping[str, float], limits: tuple[float, float]) -> list[Drawn]:
+    """The names and values of horizontal lines of a log axis beside its right end, moved apart where they are close."""
+    low, high = np.log10(limits)
+    names = sorted(values, key=values.__getitem__)
+    places = spread((np.log10([values[name] for name in names]) - low) / (high - low), _GAP)
+    room_below = _GAP * (np.arange(len(places)) + 0.5)
+    places = np.clip(places, room_below, 1 - room_below[::-1])  # none is beyond the axis
+    return [
+        {
+            "text": f"{name} {_text(values[name])}",
+            "x": 1,
+            "xref": "paper",
+            "xanchor": "left",
+            "xshift": 4,
+            "y": float(low + place * (high - low)),
+            "yanchor": "middle",
+            "showarrow": False,
+            "font": {"size": _SIZE, "color": COLOURS["reference"]},
+        }
+        for name, place in zip(names, places, strict=True)
+    ]
+
+
+def _text(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else quantity(value)  # V is a count
+
+
+def room(labels: list[Drawn]) -> int:
+    """The room that labels beside an axis need, in pixels."""
+    sizes = [sum(1.0 if east_asian_width(c) in "WF" else 0.58 for c in label["text"]) for label in labels]
+    return 10 + round(_SIZE * max(sizes, default=0.0))
+
+
+def spread(places: NDArray[np.float64], gap: float) -> NDArray[np.float64]:
+    """Rising places moved apart until neighbours are at least `gap` apart; those that are stay where they are.
+
+    It is the mean of moving them only up and moving them only down.
+    """
+    steps = gap * np.arange(len(places))
+    free = places - steps
+    up, down = np.maximum.accumulate(free), np.minimum.accumulate(free[::-1])[::-1]
+    return (up + down) / 2 + steps
+
+
+def best_mark(best: EpochReport, total_epochs: int, low: float, translate: Translate) -> dict[str, list[Drawn]]:
+    """A line from the axis to the lowest point of the held-out curve, and what it is: shapes and annotations."""
+    _ = translate
+    on_the_left = best.epoch > total_epochs / 2
+    value = float(best.held_out_perplexity or np.nan)
+    line = {"color": COLOURS["held_out"], "width": 1.6, "dash": "dot"}
+    ends = {"x0": best.epoch, "x1": best.epoch, "y0": low, "y1": value}
+    label = {
+        "text": _("best held-out: {value} in epoch {epoch:,}").format(value=quantity(value), epoch=best.epoch),
+        "x": best.epoch,
+        "xanchor": "right" if on_the_left else "left",
+        "xshift": -3 if on_the_left else 3,
+        "y": 0,
+        "yref": "paper",
+        "yanchor": "bottom",
+        "showarrow": False,
+        "font": {"size": _SIZE, "color": COLOURS["held_out"]},
+    }
+    return {"shapes": [{"type": "line", "line": line, **ends}], "annotations": [label]}

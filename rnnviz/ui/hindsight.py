@@ -1,0 +1,47 @@
+"""What can be said of a run in hindsight, in one sentence, from its numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rnnviz.i18n import Translate, quantity
+from rnnviz.runs.recording import Trace
+from rnnviz.runs.reports import EpochReport, GlobalNorms
+from rnnviz.signals import SIGNALS
+
+
+def what_changed(
+    epochs: Sequence[EpochReport],
+    norms: GlobalNorms,
+    theta: float,
+    first: Trace | None,
+    last: Trace | None,
+    translate: Translate = str,
+) -> str:
+    """The best held-out epoch, the steps that clipping shortened, and the mean of each gate at the start and now.
+
+    `first` and `last` are recordings of the first layer's forward direction, among others; means are over units and
+    characters. What the run does not have is left out; without anything to say the sentence is empty.
+    """
+    _ = translate
+    parts = []
+    held_out = [report for report in epochs if report.held_out_perplexity is not None]
+    if held_out:
+        best = min(held_out, key=lambda report: report.held_out_perplexity or 0.0)
+        parts.append(
+            _("the held-out perplexity was best at epoch {epoch:,} of {epochs:,}, {perplexity}").format(
+                epoch=best.epoch, epochs=epochs[-1].epoch, perplexity=quantity(best.held_out_perplexity or 0.0)
+            )
+        )
+    if theta and len(norms):
+        clipped = int((norms.before > theta).sum())
+        parts.append(_("clipping shortened {count:,} of {steps:,} gradients").format(count=clipped, steps=len(norms)))
+    if first is not None and last is not None:
+        gates = [name for name in last.names if SIGNALS[name].is_gate and name in first.names]
+        means = [
+            f"{SIGNALS[name].symbol} {first.signal(name).mean():.2f} → {last.signal(name).mean():.2f}" for name in gates
+        ]
+        if means:
+            parts.append(_("mean of the gates at the start and now: {means}").format(means=_(", ").join(means)))
+    said = _("; ").join(parts)
+    return said[:1].upper() + said[1:] + _(".") if said else ""

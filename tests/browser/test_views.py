@@ -1,0 +1,79 @@
+"""The projector view and the address that is sent, in Chromium."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from rnnviz.ui.frame import PAGES
+from tests.browser.helpers import Server, arrived, visit, wait_until
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
+LEAST = 21.9  # pixels at 1920 wide; indices below letters are smaller
+# Every text in the page's main part that is smaller, with its size: a chart is enlarged as a whole, and so is the
+# cell's stage.
+SMALL = """(least) => {
+  const found = [];
+  const walk = document.createTreeWalker(document.querySelector("[data-testid=stMain]"), NodeFilter.SHOW_TEXT);
+  while (walk.nextNode()) {
+    const element = walk.currentNode.parentElement;
+    const shown = element.checkVisibility({ opacityProperty: true, visibilityProperty: true });
+    if (!walk.currentNode.textContent.trim() || !shown) continue;
+    if (element.closest("sub, sup, .cv-below, .katex, .cv-said, style, script, [data-testid=stIconMaterial]")) continue;
+    const range = document.createRange();
+    range.selectNodeContents(walk.currentNode);
+    const box = range.getBoundingClientRect();
+    if (box.width < 2 || box.height < 2) continue;
+    const [chart, stage] = [element.closest(".live-chart"), element.closest(".cv-svg")];
+    let size = parseFloat(getComputedStyle(element).fontSize);
+    if (chart) size *= chart.getBoundingClientRect().width / chart.offsetWidth;
+    if (stage) size *= stage.getBoundingClientRect().height / stage.viewBox.baseVal.height;
+    if (size > 0 && size < least) found.push(`${size.toFixed(1)} ${walk.currentNode.textContent.slice(0, 40)}`);
+  }
+  return found;
+}"""
+DRAWN = """() => {
+  const charts = [...document.querySelectorAll(".live-chart[aria-label]")];
+  return charts.every((chart) => chart.querySelector(".plot-container"));
+}"""
+
+
+@pytest.fixture
+def wall(browser: Browser) -> Iterator[Page]:
+    yield from visit(browser, reduced_motion="reduce", viewport={"width": 1920, "height": 1080})
+
+
+def test_on_a_wall_every_page_is_legible(wall: Page, server: Server) -> None:
+    """N leads from page to page, as in a lecture; no text is smaller than 22 pixels, and nothing scrolls sideways."""
+    wall.goto(f"{server.url}/?view=projector")
+    for info in PAGES:
+        arrived(wall, info.title)
+        wall.wait_for_function(DRAWN)
+        assert wall.evaluate(SMALL, LEAST) == [], info.name
+        assert wall.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth") <= 1920, info.name
+        assert "view=projector" in wall.url
+        wall.keyboard.press("n")
+    wall.keyboard.press("b")
+    arrived(wall, PAGES[-2].title)
+
+
+def test_the_address_is_sent_with_its_code_and_without_its_size(wall: Page, server: Server) -> None:
+    """It is the browser's own, with every choice and the language; a box makes it one only to watch."""
+    wall.goto(f"{server.url}/gru?view=projector&t=5")
+    expect(wall.locator(".cv-chip").first).to_be_visible(timeout=60_000)
+    expect(wall.locator(".send-open")).to_be_attached()
+    wall.keyboard.press("q")
+    field = wall.locator(".send-address")
+    sent = urlsplit(field.input_value())
+    assert f"{sent.scheme}://{sent.netloc}{sent.path}" == f"{server.url}/gru"
+    assert {"t": ["5"], "lang": ["en"]}.items() <= parse_qs(sent.query).items()
+    assert "view" not in parse_qs(sent.query)
+    wait_until(lambda: wall.locator(".send-code").evaluate("(code) => code.naturalWidth > 0"), 20)
+    wall.locator(".send-watch input").check()
+    assert parse_qs(urlsplit(field.input_value()).query)["view"] == ["watch"]
+    assert (
+        field.input_value() in parse_qs(urlsplit(str(wall.locator(".send-code").get_attribute("src"))).query)["address"]
+    )

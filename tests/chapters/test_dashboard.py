@@ -1,0 +1,116 @@
+"""The Train page of a run that has ended: its checkpoints, its twin, and two runs over each other."""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rnnviz.i18n import translator
+from rnnviz.runs.folder import Run, Status
+from rnnviz.text.corpora import DATA
+from rnnviz.ui.frame import Frame
+from rnnviz.ui.run_view import newest_curves
+from tests.chapters.helpers import by_step, charts, groups
+from tests.helpers import IdleEngine, open_app
+
+
+def finished(engine: IdleEngine, home: Path, name: str = "example-en") -> str:
+    """The id of a copy of a shipped run in the home folder, as an engine's."""
+    run_id = secrets.token_hex(10)  # a page keeps what it found by id, also for the next test
+    shutil.copytree(DATA / name, home / "runs" / run_id)
+    engine.states[run_id] = Status("finished")
+    return run_id
+
+
+def test_a_slider_moves_gates_and_writing_through_the_checkpoints(engine: IdleEngine, tmp_path: Path) -> None:
+    """Each checkpoint and signal has a frame, with the units in one order; the texts are those of the time."""
+    run = Run.find(finished(engine, tmp_path))
+    latest = run.recording()
+    assert latest is not None
+    begun = replace(latest, signals={name: values * np.float32(0.5) for name, values in latest.signals.items()})
+    for step in (2, 400):
+        run.save_recording(begun, step)
+    app = open_app("train", run=run.id)
+    (group,) = [group for group in groups(app) if group["charts"] and group["charts"][0]["name"] == "gates"]
+    steps, signals = group["sliders"]
+    assert steps["values"] == ["2", "400", str(max(report.step for report in run.reports()))]
+    assert signals["values"] == ["R", "Z", "H_tilde", "H"]
+    assert (signals["default"], signals["multiples"]) == (1, True)
+    (gates,) = group["charts"]
+    assert len(gates["frames"]) == 3 * 4
+    assert [frame.get("data", {}).get("0", {}).get("y") for frame in gates["frames"][::4]] == [None] * 3  # one order
+    texts = by_step(app, "step")
+    assert texts[0] == "The first text appears after some epochs."
+    assert texts[2].startswith("after epoch 60")
+    assert len(by_step(app, "signal")) == 4
+    caption = next(caption.value for caption in app.caption if "of the gates at the start" in caption.value)
+    assert f"Zₜ {latest.signal('Z').mean() / 2:.2f} → {latest.signal('Z').mean():.2f}" in caption
+
+
+def test_while_a_run_moves_there_is_no_slider_over_checkpoints(engine: IdleEngine, tmp_path: Path) -> None:
+    """All signals are sent nevertheless, so that the browser can enlarge any of them."""
+    run_id = finished(engine, tmp_path)
+    Run.find(run_id).save_recording(Run.find(run_id).recording(), 2)  # type: ignore[arg-type]
+    engine.states[run_id] = Status("running")
+    (group,) = [group for group in groups(open_app("train", run=run_id)) if len(group["sliders"])]
+    assert [slider["key"] for slider in group["sliders"]] == ["signal"]
+    assert len(group["charts"][0]["frames"]) == 4
+
+
+def test_a_twin_is_the_same_run_with_clipping_off(engine: IdleEngine, tmp_path: Path) -> None:
+    """It has the text of the first, and the address shows both; another training is shown alone again."""
+    run_id = finished(engine, tmp_path)
+    run, app = Run.find(run_id), open_app("train", run=run_id)
+    app.button(key="twins").click().run()
+    ((config, twin),) = engine.submitted
+    assert config == run.config.with_settings({"clip": 0.0})
+    assert Run.find(twin).corpus == run.corpus
+    assert (app.query_params["run"], app.query_params["with"]) == (twin, run_id)
+    assert app.button(key="train").disabled
+    engine.states[twin] = Status("finished")
+    app.run()
+    app.selectbox(key="twin").set_value("hidden_size").run()
+    assert app.button(key="twins").disabled  # until another number is chosen
+    app.number_input(key="twin-hidden_size").set_value(16).run()
+    assert not app.button(key="twins").disabled
+    app.button(key="train").click().run()
+    assert "with" not in app.query_params
+
+
+def test_two_runs_are_shown_over_each_other(engine: IdleEngine, tmp_path: Path) -> None:
+    """Their curves in one chart, live as well, and the gates of both side by side."""
+    one, other = finished(engine, tmp_path), finished(engine, tmp_path, "example-zh")
+    app = open_app("train", **{"run": one, "with": other})
+    shown = charts(app)
+    assert list(shown) == ["perplexity", "gradient_norm", "gates", "gates_beside"]
+    assert [note["text"] for note in shown["perplexity"]["layout"]["annotations"]] == ["first", "second"]
+    assert len(shown["perplexity"]["data"]) == 4
+    assert shown["gates_beside"]["layout"]["meta"]["characters"] != shown["gates"]["layout"]["meta"]["characters"]
+    engine.states[other] = Status("running")
+    frame = Frame("train", "en", translator("en"))
+    told = json.loads(newest_curves(frame, one, 0, "", other) or b"")
+    assert told["source"] == f"app/newest/{one}?lang=en&phase=moving&with={other}"
+    assert newest_curves(frame, one, told["version"], "moving", other) is None
+    assert newest_curves(frame, one, told["version"], "moving") is not None
+    assert [chart["name"] for chart in told["charts"]] == ["perplexity", "gradient_norm"]
+
+
+@pytest.mark.parametrize(
+    ("other", "reason"), [("0" * 20, "There is no run 0{20}"), ("../etc", "is not the id of a run")]
+)
+def test_a_run_that_cannot_be_shown_beside_is_reported(
+    engine: IdleEngine, tmp_path: Path, other: str, reason: str
+) -> None:
+    """The page shows the first run alone, and says why."""
+    app = open_app("train", **{"run": finished(engine, tmp_path), "with": other})
+    (error,) = app.error
+    said = error.value.replace("\\", "")
+    assert re.search(f"^The run to compare with cannot be shown: .*{reason}", said)
+    assert list(charts(app)) == ["perplexity", "gradient_norm", "gates"]
