@@ -16,6 +16,7 @@ _MODULES = (
     "chart_slider.js",
     "chart_multiples.js",
     "chart_tools.js",
+    "chart_wall.js",
     "chart_window.js",
     "chart_files.js",
     "page.js",

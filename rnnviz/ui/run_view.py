@@ -114,7 +114,7 @@ def show_run(frame: Frame, run: Run, about: str = "", other: Run | None = None) 
     that ships. The `other` run's curves are drawn over this one's, and its gates beside them.
     """
     unserved = _UNSERVED in st.session_state
-    with st.container(key="run"):
+    with st.container(key="run-place"), st.container(key="run"):
         with st.container(key="run-curves", gap="small"):
             every = live_part(
                 frame,

@@ -71,6 +71,7 @@ def test_every_tab_fits(browser: Browser, server: Server, width: int, language: 
             if tab != "passes":
                 visitor.wait_for_url(re.compile(f"tab={tab}"))
             expect(chart(visitor, key).locator(".plot-container")).to_be_visible(timeout=60_000)
+            expect(visitor.locator("[data-test-script-state=notRunning]")).to_be_visible()
             assert visitor.evaluate("document.documentElement.scrollWidth") <= width
             box = chart(visitor, key).bounding_box()
             assert box is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from urllib.parse import parse_qs, urlsplit
 
@@ -10,19 +11,23 @@ from playwright.sync_api import Browser, Page, expect
 
 from rnnviz.ui.frame import PAGES
 from tests.browser.helpers import Server, arrived, visit, wait_until
+from tests.browser.test_visits import ADDRESSES
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 LEAST = 21.9  # pixels at 1920 wide; indices below letters are smaller
+LEAST_LINE = 2.9
 # Every text in the page's main part that is smaller, with its size: a chart is enlarged as a whole, and so is the
 # cell's stage.
 SMALL = """(least) => {
   const found = [];
+  const left = "sub, sup, tspan[style*='font-size:'], .cv-below, .katex, .cv-said, style, script, " +
+    "[data-testid=stIconMaterial]";
   const walk = document.createTreeWalker(document.querySelector("[data-testid=stMain]"), NodeFilter.SHOW_TEXT);
   while (walk.nextNode()) {
     const element = walk.currentNode.parentElement;
     const shown = element.checkVisibility({ opacityProperty: true, visibilityProperty: true });
     if (!walk.currentNode.textContent.trim() || !shown) continue;
-    if (element.closest("sub, sup, .cv-below, .katex, .cv-said, style, script, [data-testid=stIconMaterial]")) continue;
+    if (element.closest(left)) continue;
     const range = document.createRange();
     range.selectNodeContents(walk.currentNode);
     const box = range.getBoundingClientRect();
@@ -35,10 +40,51 @@ SMALL = """(least) => {
   }
   return found;
 }"""
+# Lines that are thinner on the screen.
+THIN = """(least) => {
+  const found = new Set();
+  for (const line of document.querySelectorAll(".live-chart :is(.js-line, .shapelayer path), .cv-svg .cv-line")) {
+    const [chart, stage] = [line.closest(".live-chart"), line.closest(".cv-svg")];
+    const { stroke, strokeWidth } = getComputedStyle(line);
+    if (stroke === "none" || !line.checkVisibility({ opacityProperty: true, visibilityProperty: true })) continue;
+    const scale = chart
+      ? chart.getBoundingClientRect().width / chart.offsetWidth
+      : stage.getBoundingClientRect().height / stage.viewBox.baseVal.height;
+    const width = parseFloat(strokeWidth) * scale;
+    if (width > 0 && width < least) found.add(`${width.toFixed(1)} ${chart?.dataset.name ?? "cell"}`);
+  }
+  return [...found];
+}"""
+# Texts of one picture that cover each other by more than a third of a line; a text's box is higher than its letters.
+OVERLAPS = """() => {
+  const found = [];
+  for (const picture of document.querySelectorAll(".live-chart, .cv-svg")) {
+    const labels = ".xtick text, .ytick text, .annotation-text, .legendtext, .xtitle, .ytitle";
+    const seen = { opacityProperty: true, visibilityProperty: true };
+    const boxes = [...picture.querySelectorAll(picture.matches(".cv-svg") ? "text" : labels)]
+      .filter((text) => text.textContent.trim() && text.checkVisibility(seen))
+      .map((text) => [text.textContent.slice(0, 20), text.getBoundingClientRect()]);
+    boxes.forEach(([a, p], i) => {
+      for (const [b, q] of boxes.slice(i + 1)) {
+        const across = Math.min(p.right, q.right) - Math.max(p.left, q.left);
+        const down = Math.min(p.bottom, q.bottom) - Math.max(p.top, q.top);
+        const covered = across > 2 && down > Math.min(p.height, q.height) / 3;
+        if (covered) found.push(`${picture.dataset.name ?? "cell"}: ${a} on ${b}`);
+      }
+    });
+  }
+  return found;
+}"""
+# Whether every chart is drawn in the size of its place.
 DRAWN = """() => {
   const charts = [...document.querySelectorAll(".live-chart[aria-label]")];
-  return charts.every((chart) => chart.querySelector(".plot-container"));
+  return charts.every(({ _fullLayout: { width, height } = {}, clientWidth, clientHeight }) =>
+    Math.abs(width - clientWidth) < 2 && Math.abs(height - clientHeight) < 2);
 }"""
+PROJECTED = "getComputedStyle(document.documentElement).getPropertyValue('--projected') !== ''"
+WIDTH = "document.querySelector('[data-testid=stMain]').scrollWidth"
+# The parts of pages that N does not lead to.
+PARTS = [address for address in ADDRESSES if re.search("tab=|view=|part=", address)]
 
 
 @pytest.fixture
@@ -46,18 +92,40 @@ def wall(browser: Browser) -> Iterator[Page]:
     yield from visit(browser, reduced_motion="reduce", viewport={"width": 1920, "height": 1080})
 
 
+def check_legible(wall: Page, name: str) -> None:
+    """No text is smaller than 22 pixels and no line thinner than 3 at 1920x1080; there and at 1280x720 no texts
+    overlap, and nothing scrolls sideways."""
+    wall.wait_for_function(DRAWN)
+    assert wall.evaluate(SMALL, LEAST) == [], name
+    assert wall.evaluate(THIN, LEAST_LINE) == [], name
+    for width, height in ((1920, 1080), (1280, 720)):
+        wall.set_viewport_size({"width": width, "height": height})
+        wall.wait_for_function(DRAWN)
+        assert wall.evaluate(OVERLAPS) == [], name
+        assert wall.evaluate(WIDTH) <= width, name
+    wall.set_viewport_size({"width": 1920, "height": 1080})
+
+
 def test_on_a_wall_every_page_is_legible(wall: Page, server: Server) -> None:
-    """N leads from page to page, as in a lecture; no text is smaller than 22 pixels, and nothing scrolls sideways."""
+    """N leads from page to page, as in a lecture, and B back."""
     wall.goto(f"{server.url}/?view=projector")
     for info in PAGES:
         arrived(wall, info.title)
-        wall.wait_for_function(DRAWN)
-        assert wall.evaluate(SMALL, LEAST) == [], info.name
-        assert wall.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth") <= 1920, info.name
+        check_legible(wall, info.name)
         assert "view=projector" in wall.url
         wall.keyboard.press("n")
     wall.keyboard.press("b")
     arrived(wall, PAGES[-2].title)
+
+
+def test_on_a_wall_every_part_is_legible_in_chinese_and_dark(wall: Page, server: Server) -> None:
+    wall.emulate_media(color_scheme="dark")
+    for address in PARTS:
+        view = "&view=projector" if "view=" not in address else ""
+        wall.goto(f"{server.url}{address.replace('view=', 'view=projector.')}{view}&lang=zh")
+        wall.wait_for_function(PROJECTED)
+        expect(wall.locator("[data-test-script-state=notRunning]")).to_be_visible(timeout=60_000)
+        check_legible(wall, address)
 
 
 def test_the_address_is_sent_with_its_code_and_without_its_size(wall: Page, server: Server) -> None:

@@ -6,12 +6,13 @@ const ROOM = { above: 64, each: 112, below: 24 }; // on the stage: above the lay
 const SIDE = 84; // beside a layer's cell, where its H rises
 const RISE = 34;
 const FEED_Y = 398; // at which it comes to what the next layer reads
-const SMALLEST = 14.5; // of a letter, in pixels on the screen
+const SMALLEST = 14.5 / 16; // of a letter on the screen, as a share of the root's font
 const LAST_ARRIVES = 5.85; // of the six phases of a step, in which the layers move one after the other
 
 class LayerDrawing extends CellDrawing {
   view;
   layer;
+  letter = 0; // the size of letters, in pixels of the drawing
 
   constructor(view, layer) {
     super();
@@ -39,7 +40,8 @@ class LayerDrawing extends CellDrawing {
 
   arrange() {
     if (!this.fit(this.place, BAND.top, BAND.height)) return;
-    this.svg.style.setProperty("--letter", `${SMALLEST / this.scale}px`);
+    this.letter = (SMALLEST * parseFloat(getComputedStyle(document.documentElement).fontSize)) / this.scale;
+    this.svg.style.setProperty("--letter", `${this.letter}px`);
     this.layout = placesOf(this.cell, this.width, SIDE);
     for (const wire of this.layout.wires) wire.chip = undefined;
     const { places } = this.layout;
@@ -68,7 +70,7 @@ class LayerDrawing extends CellDrawing {
 
   // A box with a signal's letter, or with the curve of the function.
   box(group, { at: [x, y], width }, { name, op }) {
-    const height = Math.max(40, (1.28 * SMALLEST) / this.scale);
+    const height = Math.max(40, 1.28 * this.letter);
     group.append(svg("rect", { x: x - width / 2, y: y - height / 2, width, height, rx: 7 }));
     const letter = this.packed.signals[name]?.symbol.replace("ₜ", "");
     if (letter) group.append(svg("text", { x, y, dy: "0.38em", class: "cv-letter" }, letter));
@@ -78,7 +80,7 @@ class LayerDrawing extends CellDrawing {
   buildTile(x, y) {
     const tile = this.group("cv-tile");
     tile.style.setProperty("--colour", this.colourOf("X"));
-    const half = (0.62 * SMALLEST) / this.scale;
+    const half = 0.62 * this.letter;
     this.tile = svg("text", { x, y, dy: "0.35em", class: "cv-character" });
     if (this.layer === 1) tile.append(svg("rect", { x: x - half, y: y - half, width: 2 * half, height: 2 * half, rx: 5 }), this.tile);
     else tile.append(svg("circle", { cx: x, cy: y, r: 9 }));

@@ -9,11 +9,10 @@
 import { Multiples } from "./chart_multiples.js";
 import { Slider, frameOf } from "./chart_slider.js";
 import { Tools, speak } from "./chart_tools.js";
+import { LEAST_TEXT, onWall, projected } from "./chart_wall.js";
 import { setLanguage } from "./page.js";
 
-// On a wall no text of a chart is smaller than 13 of its pixels, which projector.css enlarges.
-const projected = () => getComputedStyle(document.documentElement).getPropertyValue("--projected") !== "";
-const leastSign = () => (projected() ? 13 : 11); // pixels of the signs in a grid; if there is less room, the chart scrolls
+const leastSign = () => (projected() ? LEAST_TEXT : 11); // pixels of the signs in a grid; if there is less room, the chart scrolls
 const COARSE = matchMedia("(pointer: coarse)");
 const places = new WeakMap(); // the state of each component
 let loading = null;
@@ -53,7 +52,6 @@ function themed(layout, { background, text, grid, font }, revision) {
     ...Object.fromEntries(
       ["xaxis", "yaxis", ...Object.keys(layout).filter((key) => /^[xy]axis\d+$/.test(key))].map((key) => [key, withAxis(layout[key])])
     ),
-    ...(projected() && { legend: { ...layout.legend, font: { ...layout.legend?.font, size: 13 } } }),
     ...(COARSE.matches && { dragmode: false }), // a finger scrolls the page
     uirevision: revision, // a zoom belongs to what is shown: it stays until another run is
     autosize: true,
@@ -151,8 +149,9 @@ function restoreHover(chart) {
 
 // The figure as it is drawn: zoomed, in the size of its place, in the theme's colours.
 function rendered(chart, figure, colours) {
-  const layout = themed(zoomed(figure.layout, chart), colours, chart.revision);
-  return { data: fitted(figure, chart.plot), layout: thinned(layout, chart.plot.clientWidth) };
+  const layout = thinned(themed(zoomed(figure.layout, chart), colours, chart.revision), chart.plot.clientWidth);
+  const data = fitted(figure, chart.plot);
+  return projected() ? onWall({ data, layout }) : { data, layout };
 }
 
 async function draw(chart) {

@@ -34,6 +34,7 @@ new MutationObserver(() => {
   if (!waiting) requestAnimationFrame(look);
   waiting = true;
 }).observe(document.body, { childList: true, subtree: true });
+look(); // the page may be complete already
 
 // A form that opens over the page closes when something else on the page is pressed, and by Escape.
 const closeForm = (inside) => {
