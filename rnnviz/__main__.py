@@ -290,7 +290,8 @@ def _finish(run: Run, failure: FailureReport | None, epochs: list[EpochReport], 
         best = best_held_out(run.epochs())
         if best and run.has_best:
             console.print(
-                f"lowest held-out perplexity: {_held_out(best)} in epoch {best.epoch:,}; "
+                f"lowest held-out perplexity{', future read' if ahead else ''}: {_held_out(best)} "
+                f"in epoch {best.epoch:,}; "
                 "rnnviz generate RUN --checkpoint best writes with its weights",
                 highlight=False,
                 soft_wrap=True,
@@ -349,11 +350,12 @@ def _full_disk_told(run: Run) -> Iterator[None]:
 @contextmanager
 def _progress(console: Console, total: int, *, reads_ahead: bool) -> Iterator[Any]:
     """A progress bar with perplexity, speed and time left; the value is a function that moves it."""
+    ahead = ", future read" if reads_ahead else ""
     columns = (
         BarColumn(),
         TextColumn("{task.completed:,}/{task.total:,}"),
-        TextColumn("perplexity {task.fields[perplexity]}" + (", future read" if reads_ahead else "")),
-        TextColumn("held-out {task.fields[held_out]}"),
+        TextColumn("perplexity {task.fields[perplexity]}" + ahead),
+        TextColumn("held-out {task.fields[held_out]}" + ahead),
         TextColumn("{task.fields[speed]} characters/s"),
         TimeRemainingColumn(),
     )

@@ -380,14 +380,15 @@ def test_one_seed_gives_the_same_numbers_and_another_seed_others(command: Comman
 
 
 def test_a_bidirectional_perplexity_is_never_a_bare_number(command: Command, tmp_path: Path) -> None:
-    """Table, progress and JSON say that the future was read, and why such a model cannot write; others say nothing."""
+    """Table, best epoch, progress and JSON say that the future was read, and why it cannot write; others are silent."""
     folder = tmp_path / "both"
     told = command("train", *TINY, "--bidirectional", f"--out={folder}")
     words = " ".join(told.out.split())
-    assert words.count("future read") == 2
+    assert words.count("future read") == 3
+    assert "lowest held-out perplexity, future read:" in words
     assert "not a language model’s perplexity" in words
     assert "cannot continue a text" in words
-    assert ", future read" in told.err
+    assert re.search(r"held-out [\d.]+, future read", " ".join(told.err.split()))
     written = command("generate", str(folder), "--length=5")
     assert "cannot continue a text" in written.err
     assert written.code == 0

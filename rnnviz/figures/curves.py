@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnviz.figures.kit import COLOURS, LEGEND, RUN_COLOURS, Figure, decimate, log_ticks
+from rnnviz.figures.kit import COLOURS, LEGEND, RUN_COLOURS, Drawn, Figure, decimate, log_ticks
 from rnnviz.figures.references import best_mark, edge_labels, reference_values, room
-from rnnviz.i18n import Translate
+from rnnviz.i18n import Translate, perplexity_names
 from rnnviz.runs.reports import EpochReport, GlobalNorms, best_held_out
 from rnnviz.text.ngram import References
 
@@ -30,8 +30,7 @@ def perplexity_figure(
     `references`. The curves of a model that `reads_ahead` are named so.
     """
     _ = translate
-    training = _("training, future read") if reads_ahead else _("training")
-    held_out_name = _("held-out, future read") if reads_ahead else _("held-out")
+    training, held_out_name = perplexity_names(_, reads_ahead=reads_ahead)
     x = np.array([report.epoch for report in epochs], dtype=np.float64)
     levels: dict[str, float] = {_("uniform"): vocab_size}
     lines = [_reference(vocab_size, total_epochs, _("uniform, V = {size:,}").format(size=vocab_size))]
@@ -55,7 +54,9 @@ def perplexity_figure(
     labels = edge_labels(levels, limits)
     layout["margin"]["r"] = room(labels)
     best = best_held_out(epochs)
-    mark = best_mark(best, total_epochs, limits[0], _) if best else {"shapes": [], "annotations": []}
+    mark: dict[str, list[Drawn]] = {"shapes": [], "annotations": []}
+    if best:
+        mark = best_mark(best, total_epochs, limits[0], _, reads_ahead=reads_ahead)
     return {"data": lines, "layout": layout | mark | {"annotations": labels + mark["annotations"]}}
 
 

@@ -69,15 +69,20 @@ def spread(places: NDArray[np.float64], gap: float) -> NDArray[np.float64]:
     return (up + down) / 2 + steps
 
 
-def best_mark(best: EpochReport, total_epochs: int, low: float, translate: Translate) -> dict[str, list[Drawn]]:
+def best_mark(
+    best: EpochReport, total_epochs: int, low: float, translate: Translate, *, reads_ahead: bool
+) -> dict[str, list[Drawn]]:
     """A line from the axis to the lowest point of the held-out curve, and what it is: shapes and annotations."""
     _ = translate
+    said = _("best held-out: {value} in epoch {epoch:,}")
+    if reads_ahead:
+        said = _("best held-out, future read: {value} in epoch {epoch:,}")
     on_the_left = best.epoch > total_epochs / 2
     value = float(best.held_out_perplexity or np.nan)
     line = {"color": COLOURS["held_out"], "width": 1.6, "dash": "dot"}
     ends = {"x0": best.epoch, "x1": best.epoch, "y0": low, "y1": value}
     label = {
-        "text": _("best held-out: {value} in epoch {epoch:,}").format(value=quantity(value), epoch=best.epoch),
+        "text": said.format(value=quantity(value), epoch=best.epoch),
         "x": best.epoch,
         "xanchor": "right" if on_the_left else "left",
         "xshift": -3 if on_the_left else 3,

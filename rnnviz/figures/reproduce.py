@@ -12,7 +12,7 @@ import numpy as np
 from rnnviz.analysis.held_back import Learned
 from rnnviz.analysis.reproduction import Result
 from rnnviz.figures.kit import COLOURS, Drawn, Figure, apart, decimate, log_ticks
-from rnnviz.i18n import Translate
+from rnnviz.i18n import Translate, perplexity_names
 
 _FAR = 0.095  # of the height: closer labels would cover each other
 Limits = tuple[float, float]
@@ -50,9 +50,8 @@ def experiment_figure(
         if math.isfinite(value):
             lines.append(_line([0, right], [value, value], name, COLOURS["reference"], 1.4, dash="dot"))
             labels.append(_Label(name, COLOURS["reference"], value))
-    future = result.experiment.sees_the_future
-    names = {"training": _("training"), "held_out": _("held-out, future read") if future else _("held-out")}
-    for colour, name in names.items():
+    names = perplexity_names(_, reads_ahead=result.experiment.sees_the_future)
+    for colour, name in zip(("training", "held_out"), names, strict=True):
         ends = []
         for outcome in result.outcomes:
             field = "perplexity" if colour == "training" else "held_out_perplexity"

@@ -172,7 +172,8 @@ def _say_what_changed(frame: Frame, run: Run, story: Story) -> None:
         first, last = run.recording(steps[0]) if steps else None, run.recording()
     except InputError:
         return  # the gates below report the error
-    st.caption(what_changed(story.epochs, story.norms, run.config.clip, first, last, frame.translate))
+    config, norms, _ = run.config, story.norms, frame.translate
+    st.caption(what_changed(story.epochs, norms, config.clip, first, last, _, reads_ahead=config.reads_ahead))
 
 
 def _gates_view(frame: Frame, run: Run, other: Run | None) -> None:
@@ -258,7 +259,8 @@ def show_bar(frame: Frame, run: Run, view: View, story: Story) -> None:
         reached = _("perplexity {value}, future read") if config.reads_ahead else _("perplexity {value}")
         parts.append(reached.format(value=quantity(last.perplexity)))
         if last.held_out_perplexity is not None:
-            parts.append(_("held-out {value}").format(value=quantity(last.held_out_perplexity)))
+            held_out = _("held-out {value}, future read") if config.reads_ahead else _("held-out {value}")
+            parts.append(held_out.format(value=quantity(last.held_out_perplexity)))
     st.progress(min(step / follower.total_steps, 1.0), text=" · ".join(parts))
 
 

@@ -69,7 +69,12 @@ def test_its_perplexity_and_its_writing_are_never_shown_bare(language: str) -> N
     names = [trace["name"] for trace in chart["data"]]
     assert {_("training, future read"), _("held-out, future read")} < set(names)
     assert why_not_a_language_model(_) in chart["description"]
-    assert why_it_cannot_continue(_) in [caption.value for caption in app.caption]
+    captions = [caption.value for caption in app.caption]
+    assert why_it_cannot_continue(_) in captions
+    best = _("best held-out, future read: {value} in epoch {epoch:,}").partition("{")[0]
+    assert any(note["text"].startswith(best) for note in chart["layout"]["annotations"])
+    hindsight = {"en": "The held-out perplexity, future read, was best", "zh": "留出集困惑度（已读未来）在"}[language]
+    assert any(caption.startswith(hindsight) for caption in captions)
     plain = open_app("train", language)
     assert why_it_cannot_continue(_) not in [caption.value for caption in plain.caption]
     assert _("training") in [trace["name"] for trace in charts(plain)["perplexity"]["data"]]
@@ -84,6 +89,11 @@ def test_a_small_one_can_be_trained_with_any_of_three_cells(engine: IdleEngine) 
     assert app.query_params["run"] in (run_id, [run_id])
     assert app.session_state["model"] == "own"
     assert charts(app)["perplexity"]["revision"] == run_id
+    Run.find(run_id).append([EpochReport(9, 1, 5.0, 6.25, 1.0, 1.0, 1.0, 1e4, 0.1)])
+    engine.states[run_id] = Status("finished")
+    app.run()
+    (bar,) = app.main.get("progress")
+    assert "perplexity 5.00, future read · held-out 6.25, future read" in bar.proto.text
 
 
 @pytest.mark.parametrize("settings", [{}, {"bidirectional": True, "task": "restore"}])

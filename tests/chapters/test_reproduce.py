@@ -7,6 +7,8 @@ import math
 import re
 import zipfile
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,12 +26,13 @@ from rnnviz.analysis.held_back import (
 from rnnviz.analysis.published import D2L, NOTES, TABLES
 from rnnviz.analysis.reproduction import Machine, Outcome, Plan, Result
 from rnnviz.analysis.shipped_reproduction import shipped
-from rnnviz.chapters.reproduce.rows import verdict
-from rnnviz.chapters.reproduce.tables import _zip
+from rnnviz.chapters.reproduce.rows import table_of, verdict
+from rnnviz.chapters.reproduce.tables import _in_words, _numbers, _zip
 from rnnviz.config import TrainConfig
 from rnnviz.engine.settings import step_work
 from rnnviz.figures.report import report
 from rnnviz.figures.reproduce import common_limits, experiment_figure, held_back_figure
+from rnnviz.i18n import translator, why_not_a_language_model
 from rnnviz.runs.folder import Run, Status
 from rnnviz.runs.reports import EpochReport
 from rnnviz.text.corpora import corpus_of, split
@@ -174,6 +177,25 @@ def test_curves_share_an_axis_and_their_labels_do_not_meet() -> None:
     places = sorted(label["y"] for label in figures[0]["layout"]["annotations"])
     assert min(np.diff(places)) > 0.09
     assert not math.isnan(places[-1])
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("name", ["d2l-lstm", "d2l-lstm-bidirectional"])
+def test_the_perplexity_of_a_model_that_reads_ahead_is_never_shown_bare(language: str, name: str) -> None:
+    """Its three rows, its description, its curves and their table say so; another model's do not."""
+    _, ahead = translator(language), D2L.experiments[name].sees_the_future
+    assert ahead == name.endswith("bidirectional")
+    reached = result("gru", 1.5)
+    shown = replace(reached, plan=replace(reached.plan, table=D2L), experiment=D2L.experiments[name])
+    frame: Any = SimpleNamespace(translate=_)
+    rows = table_of(frame, [shown], [shown], None)
+    marked = [_("{name}, future read").format(name=_(name)) for name in ("book", "here")] + [_("held-out, future read")]
+    assert [f'<th scope="row">{label}</th>' in rows for label in marked] == [ahead] * 3
+    assert (why_not_a_language_model(_) in _in_words(frame, shown)) == ahead
+    drawn = {line["name"] for line in experiment_figure(shown, {}, common_limits([shown], {}), _)["data"]}
+    columns = " ".join(_numbers(frame, shown))
+    for label in (_("training, future read"), _("held-out, future read")):
+        assert (label in drawn) == (label in columns) == ahead
 
 
 # What holds it back

@@ -49,6 +49,10 @@ class _Run:
     config = replace(QUICK, epochs=7)
 
 
+class _Bidirectional:
+    config = QUICK.with_settings({"bidirectional": True, "epochs": 7})
+
+
 def test_each_run_has_one_colour_and_its_name_at_its_end() -> None:
     """The one that diverged says at which step, and the axis ends where the longer run would."""
     failed = FailureReport(212, 3, "diverged", {})
@@ -61,6 +65,14 @@ def test_each_run_has_one_colour_and_its_name_at_its_end() -> None:
     assert [note["text"] for note in notes] == ["θ 0.3", "θ off: diverged at step 212"]
     assert [(note["x"], 10 ** note["y"]) for note in notes] == [(2, pytest.approx(20)), (2, pytest.approx(10))]
     assert figure["layout"]["xaxis"]["range"][1] == pytest.approx(7 * 1.01)
+
+
+def test_curves_of_a_model_that_reads_ahead_are_called_so() -> None:
+    """The other run's are not."""
+    runs: Any = (_Run, _Bidirectional)
+    figure = perplexities(runs, (story(10), story(5)), ("off", "on"), str)
+    names = [line["name"] for line in figure["data"]]
+    assert names == ["off, training", "off, held-out", "on, training, future read", "on, held-out, future read"]
 
 
 def test_runs_without_a_number_yet_are_drawn_as_nothing() -> None:

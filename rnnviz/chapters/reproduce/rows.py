@@ -10,7 +10,7 @@ from rnnviz.chapters.reproduce.series import Series, is_going
 from rnnviz.engine.jobs import LIVE
 from rnnviz.errors import InputError
 from rnnviz.figures.report import perplexity_text, published_text
-from rnnviz.i18n import Translate, duration, quantity
+from rnnviz.i18n import Translate, duration, perplexity_names, quantity
 from rnnviz.ui.frame import Frame, engine
 from rnnviz.ui.labels import state_names
 from rnnviz.ui.run_view import follow
@@ -36,14 +36,16 @@ def _body(frame: Frame, result: Result, words: str, series: Series | None) -> st
     """Three rows of numbers beside the experiment's name, what it is doing, and the verdict."""
     _ = frame.translate
     experiment, marks = result.experiment, result.plan.marks
-    source = _("notes") if result.plan.table.name == "notes" else _("book")
+    source, here = _("notes") if result.plan.table.name == "notes" else _("book"), _("here")
+    if experiment.sees_the_future:
+        source, here = (_("{name}, future read").format(name=name) for name in (source, here))
+    _training, held_out = perplexity_names(_, reads_ahead=experiment.sees_the_future)
     seconds = result.seconds_per_epoch
-    held_out = _("held-out, future read") if experiment.sees_the_future else _("held-out")
     rows = (
         ("theirs", source, [published_text(result, epoch) for epoch in marks], experiment.seconds_per_epoch),
         (
             "ours",
-            _("here"),
+            here,
             [_spread(result.perplexity(epoch)) for epoch in marks],
             seconds.median if seconds else None,
         ),

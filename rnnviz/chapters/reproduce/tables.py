@@ -27,7 +27,7 @@ from rnnviz.chapters.reproduce.series import (
 from rnnviz.errors import InputError
 from rnnviz.figures.report import perplexity_text, report_files
 from rnnviz.figures.reproduce import common_limits, experiment_figure
-from rnnviz.i18n import duration
+from rnnviz.i18n import duration, perplexity_names, why_not_a_language_model
 from rnnviz.text.corpora import CORPORA, Corpus
 from rnnviz.text.ngram import References, references
 from rnnviz.ui.charts import Chart
@@ -126,16 +126,17 @@ def _in_words(frame: Frame, result: Result) -> str:
     if not reached:
         return _("No epoch has ended yet.")
     training, held_out = result.perplexity(reached), result.held_out(reached)
-    return _("At epoch {epoch:,}: training perplexity {training}, held-out {held_out}.").format(
+    said = _("At epoch {epoch:,}: training perplexity {training}, held-out {held_out}.").format(
         epoch=reached,
         training=perplexity_text(training.median) if training else "–",
         held_out=perplexity_text(held_out.median) if held_out else "–",
     )
+    return f"{said} {why_not_a_language_model(_)}" if result.experiment.sees_the_future else said
 
 
 def _numbers(frame: Frame, result: Result) -> dict[str, list[float | int]]:
     _ = frame.translate
-    training, held_out_name = _("training"), _("held-out")
+    training, held_out_name = perplexity_names(_, reads_ahead=result.experiment.sees_the_future)
     longest = max((len(outcome.epochs) for outcome in result.outcomes), default=0)
     table: dict[str, list[float | int]] = {_("epoch"): list(range(1, longest + 1))}
     for outcome in result.outcomes:
