@@ -50,7 +50,7 @@ def show_writing(
         else:
             slider, steps = checkpoints
             by_step(slider).markdown("\n\n".join(_written_by(frame, run, story, step) for step in steps))
-            _explain(frame)
+            _explain(frame, pointed_at=False)
         return
     try:
         texts = _ngram_texts(run) if author == _NGRAMS else {"": _drawn(run, author, story.epochs[-1].epoch)}
@@ -73,8 +73,16 @@ def _written_by(frame: Frame, run: Run, story: Story, step: int) -> str:
     for prediction in written:
         if prediction.epoch == written[-1].epoch:
             quoted = _quoted(run, prediction.text)
-            lines += [_with_marks(quoted), as_text(summary(quoted, _))]
-    return "  \n".join(lines)
+            lines += [_with_marks(quoted), as_text(summary(quoted, _)), as_text(_places_in_words(quoted, _))]
+    return "  \n".join(filter(None, lines))
+
+
+def _places_in_words(quoted: Quoted, translate: Translate) -> str:
+    """Where every quotation begins in the training text, where nobody can point at it; nothing without any."""
+    _ = translate
+    begin = _(", ").join(f"{quotation.source + 1:,}" for quotation in quoted.quotations)
+    said = _("In order, the quotations begin at these characters of the training text: {places}.")
+    return said.format(places=begin) if begin else ""
 
 
 def _with_marks(quoted: Quoted) -> str:
@@ -119,13 +127,11 @@ def _show_text(frame: Frame, run: Run, text: str, key: str, author: str = "") ->
     st.caption(as_text(label))
 
 
-def _explain(frame: Frame) -> None:
-    st.caption(
-        frame.translate(
-            "Marked is what stands word for word in the training text, from {shortest} characters on. "
-            "Point at it to see where."
-        ).format(shortest=SHORTEST)
-    )
+def _explain(frame: Frame, *, pointed_at: bool = True) -> None:
+    """What is marked, and if a mark can be `pointed_at`, that it then says where it comes from."""
+    _ = frame.translate
+    marked = _("Marked is what stands word for word in the training text, from {shortest} characters on.")
+    st.caption(marked.format(shortest=SHORTEST) + (" " + _("Point at it to see where.") if pointed_at else ""))
 
 
 def summary(quoted: Quoted, translate: Translate) -> str:
