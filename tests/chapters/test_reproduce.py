@@ -156,6 +156,31 @@ def test_a_verdict_says_inside_or_outside_and_by_how_much() -> None:
     assert verdict(str, result("gru-scratch"), several) == ""
 
 
+@pytest.mark.parametrize(
+    ("mine", "said"),
+    [
+        (1.55, "Our one seed reached 1.500; yours is 3.3% above it. Theirs is 6.3% below ours."),
+        (1.47, "Our one seed reached 1.500; yours is 2.0% below it. Theirs is 1.2% below ours."),
+        (1.5, "Our one seed reached the same, 1.500. Theirs is 3.1% below ours."),
+    ],
+)
+def test_one_shipped_seed_is_no_range(mine: float, said: str) -> None:
+    """A visitor's run is compared with its value."""
+    assert verdict(str, result("gru-scratch", mine), result("gru-scratch", 1.5)) == said
+
+
+def test_a_training_that_diverged_says_so_in_its_row() -> None:
+    """Of which seed it was and why; the verdict says it where no seed got to the end."""
+    several = result("gru-scratch", 1.4, 1.5)
+    good, bad = several.outcomes
+    broken = replace(bad, epochs=bad.epochs[:70], failure="the training diverged: L = <nan>")
+    frame: Any = SimpleNamespace(translate=str)
+    rows = table_of(frame, [replace(several, outcomes=(good, broken))], [several], None)
+    assert "<small>seed 1: the training diverged: L = &lt;nan&gt;</small>" in rows
+    alone = replace(several, plan=replace(several.plan, seeds=(1,)), outcomes=(broken,))
+    assert verdict(str, alone, alone) == "The training diverged."
+
+
 def test_the_report_can_be_downloaded_with_its_curves() -> None:
     """It is the one that the command writes."""
     shown, machine = result("gru", 1.4, 1.6), Machine("2", "3", "Linux on a toaster", 1)
