@@ -168,7 +168,11 @@ def _prefix(run: Run) -> str:
     return (run.config.prefixes or default_prefixes(run.corpus))[0]
 
 
-@cached(LRUCache(64), key=lambda run, checkpoint, epoch: (run.folder, checkpoint, epoch))
+# Within an epoch a run's weights on the disk change.
+@cached(
+    LRUCache(64),
+    key=lambda run, checkpoint, epoch: (run.folder, checkpoint, epoch, run.checkpoint_version(checkpoint)),
+)
 def _drawn(run: Run, checkpoint: str, epoch: int) -> str:
     """What a checkpoint's weights write at an epoch of the run. Raises InputError where no worker can tell."""
     written: Generation = engine().compute(
