@@ -10,6 +10,7 @@ import pytest
 
 from rnnviz.analysis.leak import shipped_leakage
 from rnnviz.analysis.restoring import DIRECTIONS, restoring_config, shipped_restored
+from rnnviz.chapters.bidirectional.leak import _of_one_direction
 from rnnviz.config import PRESETS
 from rnnviz.i18n import quantity, translator, why_it_cannot_continue, why_not_a_language_model
 from rnnviz.runs.folder import Run, Status
@@ -112,6 +113,13 @@ def test_a_text_that_is_too_short_or_too_long_is_refused(reads: str, tab: str) -
     app = open_app("bidirectional", tab=tab, reads=reads)
     assert "2 to 200" in app.error[0].value
     assert TABS[tab] not in charts(app)
+
+
+@pytest.mark.parametrize(("text", "name"), [("tales-en", "gru-en"), ("lyrics-zh", "gru-zh")])
+def test_a_model_is_compared_with_the_gru_that_knows_its_text(text: str, name: str) -> None:
+    """Whatever the page's language."""
+    config = PRESETS["quick"].config.with_settings({"corpus": text, "bidirectional": True})
+    assert _of_one_direction(Run.create(config, corpus_of(config))).folder.name == name
 
 
 def test_the_leaks_table_has_every_prediction() -> None:
