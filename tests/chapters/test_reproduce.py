@@ -115,6 +115,22 @@ def test_all_six_are_trained_two_at_a_time(engine: IdleEngine) -> None:
     assert "train?run=" not in table(app)
 
 
+def test_the_series_waits_while_other_runs_take_up_what_is_allowed(engine: IdleEngine) -> None:
+    """Those of the visitor on other pages, or of everybody; it goes on when they have ended."""
+    app = open_app("reproduce")
+    app.button(key="run-notes").click().run()
+    assert len(engine.submitted) == 2
+    engine.full = True
+    engine.states[engine.submitted[0][1]] = Status("finished")
+    app.run()
+    assert len(engine.submitted) == 2
+    assert not app.error
+    assert table(app).count("waits for its turn") == 4
+    engine.full = False
+    app.run()
+    assert len(engine.submitted) == 3
+
+
 @pytest.mark.parametrize(
     ("variable", "value", "reason"),
     [("RNNVIZ_MAX_EPOCHS", "100", "160"), ("RNNVIZ_MAX_RUN_SECONDS", "1", "this server allows a run 1")],
