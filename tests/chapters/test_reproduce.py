@@ -18,6 +18,7 @@ from rnnviz import ui
 from rnnviz.analysis.held_back import (
     SWITCHES,
     VARIANTS,
+    Learned,
     held_back_config,
     held_back_corpus,
     shipped_held_back,
@@ -239,6 +240,26 @@ def test_the_perplexity_of_a_model_that_reads_ahead_is_never_shown_bare(language
         assert (label in drawn) == (label in columns) == ahead
 
 
+def test_the_best_held_out_epoch_is_marked_on_the_curve() -> None:
+    """That of every seed by a dot, and the best of all in words, here and in the description."""
+    reached = result("gru-scratch", 1.4, 1.6)
+    outcomes = []
+    for outcome, (best, value) in zip(reached.outcomes, ((7, 20.0), (90, 19.5)), strict=True):
+        epochs = list(outcome.epochs)
+        epochs[best - 1] = replace(epochs[best - 1], held_out_perplexity=value)
+        epochs[best + 1] = replace(epochs[best + 1], held_out_perplexity=math.inf)
+        outcomes.append(replace(outcome, epochs=tuple(epochs)))
+    shown = replace(reached, outcomes=tuple(outcomes))
+    figure = experiment_figure(shown, {}, common_limits([shown], {}))
+    dots = [(line["x"], line["y"]) for line in figure["data"] if line["name"] == "lowest held-out"]
+    assert dots == [([7], [20.0]), ([90], [19.5])]
+    (line,) = figure["layout"]["shapes"]
+    assert (line["x0"], line["y1"]) == (90, 19.5)
+    assert "best held-out: 19.5 in epoch 90" in [label["text"] for label in figure["layout"]["annotations"]]
+    frame: Any = SimpleNamespace(translate=str)
+    assert "Best held-out: 19.5 in epoch 90." in _in_words(frame, shown)
+
+
 # What holds it back
 
 
@@ -275,6 +296,20 @@ def test_early_stopping_fades_what_comes_after_the_best_epoch() -> None:
         )
         assert kept[0]["x"][-1] == dot["x"][0]
         assert len(kept[0]["x"]) + sum(len(line["x"]) - 1 for line in rest) == len(curve.step)
+
+
+def test_what_is_infinite_is_left_out() -> None:
+    """A held-out perplexity may be, in the last epoch too; the axis, the labels and the dot stand where they can."""
+    learned = Learned(np.arange(3), np.array([9.0, np.inf, 5.0]), np.array([8.0, 7.0, np.inf]))
+    nothing = Learned(np.arange(3), np.array([9.0, 8.0, 5.0]), np.full(3, np.inf))
+    curves = {str(n): learned for n in range(len(VARIANTS) - 1)} | {"none": nothing}
+    figure = held_back_figure(curves, None, {"2-gram": math.inf}, early=True)
+    drawn = np.concatenate([np.asarray(line["y"], float) for line in figure["data"]])
+    assert np.isfinite(drawn).all()
+    assert np.isfinite([note["y"] for note in figure["layout"]["annotations"]]).all()
+    assert np.isfinite(figure["layout"]["yaxis"]["range"]).all()
+    dots = {line["name"]: line["y"] for line in figure["data"] if line["mode"] == "markers"}
+    assert dots == {str(n): [7.0] for n in range(len(VARIANTS) - 1)}
 
 
 def test_the_switches_are_those_of_one_live_training(engine: IdleEngine) -> None:

@@ -28,6 +28,7 @@ from rnnviz.errors import InputError
 from rnnviz.figures.report import perplexity_text, report_files
 from rnnviz.figures.reproduce import common_limits, experiment_figure
 from rnnviz.i18n import duration, perplexity_names, why_not_a_language_model
+from rnnviz.runs.reports import best_held_out
 from rnnviz.text.corpora import CORPORA, Corpus
 from rnnviz.text.ngram import References, references
 from rnnviz.ui.charts import Chart
@@ -131,6 +132,9 @@ def _in_words(frame: Frame, result: Result) -> str:
         training=perplexity_text(training.median) if training else "–",
         held_out=perplexity_text(held_out.median) if held_out else "–",
     )
+    if best := best_held_out(epoch for outcome in result.outcomes for epoch in outcome.epochs):
+        value = perplexity_text(best.held_out_perplexity or np.nan)
+        said += " " + _("Best held-out: {value} in epoch {epoch:,}.").format(value=value, epoch=best.epoch)
     return f"{said} {why_not_a_language_model(_)}" if result.experiment.sees_the_future else said
 
 
