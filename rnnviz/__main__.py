@@ -33,6 +33,7 @@ from rnnviz.i18n import quantity, why_it_cannot_continue, why_not_a_language_mod
 from rnnviz.runs.folder import DISK_FULL, CheckpointName, Run, Status
 from rnnviz.runs.reports import EpochReport, FailureReport, PredictionReport, Report, best_held_out
 from rnnviz.text import corpora
+from rnnviz.text.ngram import References, references
 
 if TYPE_CHECKING:
     from rnnviz.nn.execution import Execution
@@ -296,9 +297,19 @@ def _finish(run: Run, failure: FailureReport | None, epochs: list[EpochReport], 
                 highlight=False,
                 soft_wrap=True,
             )
+        if last.epoch == run.config.epochs and run.config.is_language_model and run.corpus.held_out:
+            console.print(_to_compare(references(run.corpus)), highlight=False, soft_wrap=True)
         if ahead:
             console.print(why_not_a_language_model(str), why_it_cannot_continue(str), highlight=False)
     console.print(f"run: {run.folder}", markup=False, highlight=False, emoji=False, soft_wrap=True)
+
+
+def _to_compare(compared: References) -> str:
+    """What guessing and counting get on the same held-out characters."""
+    from rnnviz.figures.report import perplexity_text, reference_values
+
+    values = (f"{name} {perplexity_text(value)}" for name, value in reference_values(compared).items())
+    return f"held-out, to compare: {', '.join(values)}"
 
 
 def _held_out(report: EpochReport) -> str:
@@ -589,9 +600,7 @@ def _tell_results(reproduction: Reproduction) -> None:
     """A table of our figures and the notes', the reference perplexities, and what the models write."""
     from rnnviz.figures.report import (
         SEES_THE_FUTURE,
-        perplexity_text,
         published_text,
-        reference_values,
         setting_text,
         spread_text,
     )
@@ -613,8 +622,7 @@ def _tell_results(reproduction: Reproduction) -> None:
     console.print(table)
     if any(result.experiment.sees_the_future for result in results):
         print(f"¹ It {SEES_THE_FUTURE}.")
-    compared = reference_values(reproduction.references).items()
-    print("held-out, to compare:", ", ".join(f"{name} {perplexity_text(value)}" for name, value in compared))
+    print(_to_compare(reproduction.references))
     for result in results:
         for outcome in result.outcomes:
             for text in outcome.texts.values():

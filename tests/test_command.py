@@ -26,12 +26,14 @@ from rnnviz.__main__ import main
 from rnnviz.cells import cell_of
 from rnnviz.config import ModelConfig, TrainConfig
 from rnnviz.errors import InputError
+from rnnviz.figures.report import perplexity_text
 from rnnviz.i18n import quantity
 from rnnviz.nn.execution import Execution, load_model
 from rnnviz.nn.training import Trainer
 from rnnviz.runs.folder import DISK_FULL, Run
 from rnnviz.runs.reports import EpochReport, PredictionReport, best_held_out
 from rnnviz.text.corpora import Corpus, decode, read, split
+from rnnviz.text.ngram import references
 from tests.helpers import CommandResult
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -487,7 +489,17 @@ def test_the_output_for_people_has_predictions_a_table_and_the_folder(command: C
     assert result.out.splitlines()[-1] == f"run: {run.folder}"
     assert "perplexity" in result.out
     assert "held-out" in result.out
+    (line,) = (line for line in result.out.splitlines() if line.startswith("held-out, to compare: "))
+    measured = references(run.corpus)
+    assert line.startswith(f"held-out, to compare: uniform {perplexity_text(measured.uniform)}, unigram ")
+    assert line.endswith(f", 5-gram {perplexity_text(measured.ngrams[5])}")
     assert "Traceback" not in result.err
+
+
+def test_nothing_is_compared_with_n_grams_that_is_no_language_model(command: Command) -> None:
+    """Nor without a held-out part."""
+    for setting in ("--bidirectional", "--task=restore", "--held-out-chars=0"):
+        assert "to compare" not in command("train", *TINY, setting).out
 
 
 def test_predictions_are_printed_as_they_are(command: Command) -> None:

@@ -82,14 +82,17 @@ def two_runs_figure(
     title: str,
     total_epochs: int,
     translate: Translate = str,
+    references: Mapping[str, float] | None = None,
 ) -> Figure:
     """The curves of two runs over each other, one colour a run, each with its name at the end of its first curve.
 
     `curves` maps the name of a run to its curves: epochs, values and what they are; the first is a thick line, those
-    after it are thin. `ends` says of a run how it ended, where that is worth saying.
+    after it are thin. `ends` says of a run how it ended, where that is worth saying. The `references` are horizontal
+    lines, labelled beside the axis.
     """
     _ = translate
-    lines: list[dict[str, Any]] = []
+    levels = references or {}
+    lines = [_reference(y, total_epochs, name, width=1, dash="dot") for name, y in levels.items()]
     notes: list[dict[str, Any]] = []
     shown: list[NDArray[Any]] = []
     for (name, series), colour in zip(curves.items(), RUN_COLOURS, strict=False):
@@ -100,9 +103,12 @@ def two_runs_figure(
             shown.append(y)
             if not k and len(x):
                 notes.append(_note(x[-1], y[-1], ": ".join(filter(None, (name, ends.get(name)))), colour, len(notes)))
-    every = np.concatenate([*shown, [1.0]])
+    every = np.concatenate([*shown, [1.0, *levels.values()]])
     limits = (float(every.min()) / 1.3, min(float(every.max()), 1e307) * 1.6)
-    layout = _layout(_("epoch"), title, total_epochs, limits) | {"showlegend": False, "annotations": notes}
+    labels = edge_labels(levels, limits)
+    layout = _layout(_("epoch"), title, total_epochs, limits) | {"showlegend": False, "annotations": labels + notes}
+    if labels:
+        layout["margin"]["r"] = room(labels)
     return {"data": lines, "layout": layout}
 
 

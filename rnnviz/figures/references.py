@@ -13,7 +13,7 @@ from rnnviz.i18n import Translate, quantity
 from rnnviz.runs.reports import EpochReport
 from rnnviz.text.ngram import References
 
-_SIZE = 11  # of the labels, in pixels
+LABEL_SIZE = 11  # of the labels, in pixels
 _GAP = 0.11  # between two labels, as a share of the axis; a line of text where a chart is lowest, on a dashboard
 
 
@@ -42,7 +42,7 @@ def edge_labels(values: Mapping[str, float], limits: tuple[float, float]) -> lis
             "y": float(low + place * (high - low)),
             "yanchor": "middle",
             "showarrow": False,
-            "font": {"size": _SIZE, "color": COLOURS["reference"]},
+            "font": {"size": LABEL_SIZE, "color": COLOURS["reference"]},
         }
         for name, place in zip(names, places, strict=True)
     ]
@@ -55,7 +55,7 @@ def _text(value: float) -> str:
 def room(labels: list[Drawn]) -> int:
     """The room that labels beside an axis need, in pixels."""
     sizes = [sum(1.0 if east_asian_width(c) in "WF" else 0.58 for c in label["text"]) for label in labels]
-    return 10 + round(_SIZE * max(sizes, default=0.0))
+    return 10 + round(LABEL_SIZE * max(sizes, default=0.0))
 
 
 def spread(places: NDArray[np.float64], gap: float) -> NDArray[np.float64]:
@@ -90,6 +90,6 @@ def best_mark(
         "yref": "paper",
         "yanchor": "bottom",
         "showarrow": False,
-        "font": {"size": _SIZE, "color": COLOURS["held_out"]},
+        "font": {"size": LABEL_SIZE, "color": COLOURS["held_out"]},
     }
     return {"shapes": [{"type": "line", "line": line, **ends}], "annotations": [label]}

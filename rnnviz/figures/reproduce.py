@@ -12,7 +12,7 @@ import numpy as np
 from rnnviz.analysis.held_back import Learned
 from rnnviz.analysis.reproduction import Result
 from rnnviz.figures.kit import COLOURS, Drawn, Figure, apart, decimate, log_ticks
-from rnnviz.figures.references import best_mark
+from rnnviz.figures.references import LABEL_SIZE, best_mark, room
 from rnnviz.i18n import Translate, perplexity_names
 from rnnviz.runs.reports import best_held_out
 
@@ -74,6 +74,7 @@ def experiment_figure(
     if recorded:
         labels.append(_Label(_("published"), COLOURS["before"], recorded[max(recorded)]))
     layout = _layout(right, limits, labels, _)
+    layout["margin"]["r"] = room(layout["annotations"])
     lowest = [best for outcome in result.outcomes if (best := best_held_out(outcome.epochs))]
     for best in lowest:
         value = best.held_out_perplexity or math.nan
@@ -126,7 +127,7 @@ def _layout(right: int, limits: Limits, labels: Sequence[_Label], translate: Tra
                 "xanchor": "left",
                 "yanchor": "middle",
                 "text": label.text,
-                "font": {"size": 12, "color": label.colour},
+                "font": {"size": LABEL_SIZE, "color": label.colour},
                 "showarrow": False,
             }
             for label, place in zip(labels, places, strict=True)

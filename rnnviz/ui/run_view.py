@@ -33,7 +33,7 @@ from rnnviz.ui.frame import Frame, as_text, engine, show_error, visitor
 from rnnviz.ui.hindsight import what_changed
 from rnnviz.ui.labels import state_names
 from rnnviz.ui.live import MOVING, REFRESH_SECONDS, halted_seconds, live_part, refresh_seconds
-from rnnviz.ui.references import references_of
+from rnnviz.ui.references import references_of, references_of_both
 from rnnviz.ui.two_runs import gradient_norms, names_apart, perplexities
 from rnnviz.ui.writing import show_predictions, show_writing
 
@@ -358,7 +358,8 @@ def _curves_of_two(frame: Frame, runs: tuple[Run, Run], stories: tuple[Story, St
     _ = frame.translate
     names = names_apart(runs[0].config, runs[1].config, _)
     steps = (follow(runs[0]).steps_per_epoch, follow(runs[1]).steps_per_epoch)
-    identity = (runs[1].folder, *(story.version for story in stories), frame.language)
+    compared = references_of_both(*runs)
+    identity = (runs[1].folder, *(story.version for story in stories), frame.language, compared is None)
     described = _("{title} of two runs over each other: {one}, and {other}.")
 
     def chart(name: str, title: str, make: Callable[[], Any]) -> bytes:
@@ -366,7 +367,7 @@ def _curves_of_two(frame: Frame, runs: tuple[Run, Run], stories: tuple[Story, St
         return packed(runs[0], make, lambda: description, *identity, name=name, title=title)
 
     return (
-        chart("perplexity", _("Perplexity"), lambda: perplexities(runs, stories, names, _)),
+        chart("perplexity", _("Perplexity"), lambda: perplexities(runs, stories, names, compared, _)),
         chart("gradient_norm", _("Gradient norm"), lambda: gradient_norms(runs, stories, steps, names, _)),
     )
 

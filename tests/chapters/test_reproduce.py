@@ -37,7 +37,7 @@ from rnnviz.i18n import translator, why_not_a_language_model
 from rnnviz.runs.folder import Run, Status
 from rnnviz.runs.reports import EpochReport
 from rnnviz.text.corpora import corpus_of, split
-from rnnviz.text.ngram import references
+from rnnviz.text.ngram import REFERENCE_ORDERS, references
 from tests.chapters.helpers import charts
 from tests.helpers import IdleEngine, open_app
 
@@ -238,6 +238,24 @@ def test_the_perplexity_of_a_model_that_reads_ahead_is_never_shown_bare(language
     columns = " ".join(_numbers(frame, shown))
     for label in (_("training, future read"), _("held-out, future read")):
         assert (label in drawn) == (label in columns) == ahead
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_every_curve_has_the_lines_of_guessing_and_counting(engine: IdleEngine, language: str) -> None:
+    """Uniform, unigram and the n-grams of orders 2 to 5, each with its label beside the axis, apart from others."""
+    _ = translator(language)
+    compared = references(shipped("notes").plan.corpus)
+    names = [_("uniform"), _("unigram"), *(_("{n}-gram").format(n=order) for order in REFERENCE_ORDERS)]
+    values = [compared.uniform, compared.unigram, *compared.ngrams.values()]
+    for chart in charts(open_app("reproduce", language)).values():
+        drawn = {line["name"]: line["y"] for line in chart["data"]}
+        assert [drawn[name] for name in names] == [[value, value] for value in values]
+        beside = [label for label in chart["layout"]["annotations"] if label.get("xref") == "paper"]
+        assert set(names) < {label["text"] for label in beside}
+        places = sorted(label["y"] for label in beside)
+        assert min(np.diff(places)) > 0.09
+        assert 0 <= places[0] <= places[-1] <= 1
+        assert max(len(label["text"]) for label in beside) * 5 < chart["layout"]["margin"]["r"]
 
 
 def test_the_best_held_out_epoch_is_marked_on_the_curve() -> None:

@@ -25,6 +25,7 @@ from rnnviz.chapters.reproduce.series import (
     set_going,
 )
 from rnnviz.errors import InputError
+from rnnviz.figures.references import reference_values
 from rnnviz.figures.report import perplexity_text, report_files
 from rnnviz.figures.reproduce import common_limits, experiment_figure
 from rnnviz.i18n import duration, perplexity_names, why_not_a_language_model
@@ -103,9 +104,7 @@ def _name(frame: Frame, corpus: Corpus) -> str:
 def _charts(frame: Frame, results: Sequence[Result]) -> list[Chart]:
     _ = frame.translate
     compared = _references(results[0].plan.corpus)
-    lines = {_("uniform"): float(compared.uniform)}
-    order = compared.best_order()
-    lines[_("{n}-gram").format(n=order)] = compared.ngrams[order]
+    lines = {_("uniform"): float(compared.uniform)} | reference_values(compared, _)
     limits = common_limits(results, lines)
     return [
         Chart(
