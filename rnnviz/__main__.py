@@ -384,6 +384,9 @@ def _progress(console: Console, total: int, *, reads_ahead: bool) -> Iterator[An
 
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The run's folder.")]
+Checkpoint = Annotated[
+    CheckpointName, typer.Option(help="The newest, or the best: of the epoch with the lowest held-out perplexity.")
+]
 
 
 @app.command()
@@ -394,9 +397,7 @@ def generate(
     temperature: Annotated[float, typer.Option(help="0 always takes the likeliest character.")] = 1.0,
     top_k: Annotated[int | None, typer.Option(help="Choose among the k likeliest only.")] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1)] = 0,
-    checkpoint: Annotated[
-        CheckpointName, typer.Option(help="The newest, or the best: of the epoch with the lowest held-out perplexity.")
-    ] = "latest",
+    checkpoint: Checkpoint = "latest",
 ) -> None:
     """Let a trained run write."""
     opened = Run.open(run)
@@ -440,6 +441,7 @@ def gates(
         typer.Option(help="Of the page: the cell at work, playing the text, or every signal as a heatmap."),
     ] = _Picture.CELL,
     layer: Annotated[int, typer.Option(min=1, help="Of a deep model: whose cell the page shows.")] = 1,
+    checkpoint: Checkpoint = "latest",
 ) -> None:
     """Record every gate and state of a trained run over a text."""
     try:
@@ -451,9 +453,9 @@ def gates(
         raise InputError("the text is empty; it needs at least one character")
     opened = Run.open(run)
     if form is _Format.HTML and picture is _Picture.CELL:
-        data = _cell_page(opened, passage, layer)
+        data = _cell_page(opened, passage, layer, checkpoint)
     else:
-        data = _recording(opened, passage, form)
+        data = _recording(opened, passage, form, checkpoint)
     try:
         out.write_bytes(data)
     except OSError as error:
@@ -461,24 +463,24 @@ def gates(
     print(out)
 
 
-def _cell_page(run: Run, passage: str, layer: int) -> bytes:
+def _cell_page(run: Run, passage: str, layer: int, checkpoint: CheckpointName) -> bytes:
     """A page with the cell of a layer at work on a text."""
     from rnnviz.figures.cell_view import cell_page, check_size, pack_cell
     from rnnviz.nn.execution import read
 
     model = run.config.model
     check_size(cell_of(model), model.hidden_size, len(passage))  # before it is read: an absurdly long text takes long
-    reading = read(str(run.folder), passage, layer)
+    reading = read(str(run.folder), passage, layer, checkpoint)
     return cell_page(pack_cell(reading), f"{find_cell(model.cell).label}: {run.id}").encode()
 
 
-def _recording(run: Run, passage: str, form: _Format) -> bytes:
+def _recording(run: Run, passage: str, form: _Format, checkpoint: CheckpointName) -> bytes:
     """Every signal over a text: heatmaps, or the arrays."""
     from rnnviz.figures.gates import gates_page
     from rnnviz.nn.execution import load_model
     from rnnviz.nn.tracing import trace
 
-    recorded = trace(load_model(run), run.corpus.vocabulary, passage)
+    recorded = trace(load_model(run, checkpoint), run.corpus.vocabulary, passage)
     if form is _Format.HTML:
         return gates_page(recorded).encode()
     if form is _Format.NPZ:

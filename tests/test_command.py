@@ -919,6 +919,25 @@ def test_the_page_of_the_cell_is_one_file(command: Command, tmp_path: Path) -> N
     np.testing.assert_array_equal(values, rnnviz.trace(load_model(run), run.corpus.vocabulary, "1+2").signal("C", 2))
 
 
+@pytest.mark.parametrize("name", ["latest", "best"])
+def test_the_gates_are_those_of_the_chosen_checkpoint(command: Command, tmp_path: Path, name: str) -> None:
+    """In the arrays and on the page; a run without such a checkpoint says so."""
+    run = train_in(tmp_path / "run", 30, hidden_size=3)
+    run.save_checkpoint(Trainer(CONFIG.with_settings({"hidden_size": 3, "seed": 9}), run.corpus).checkpoint(), "best")
+    expected = rnnviz.trace(load_model(run, name), run.corpus.vocabulary, "1+2").signal("H")
+    asked = ("gates", run.folder, "--text=1+2", f"--checkpoint={name}")
+    assert command(*asked, f"--out={tmp_path / 'a.npz'}").code == 0
+    with np.load(tmp_path / "a.npz", allow_pickle=False) as arrays:
+        np.testing.assert_array_equal(arrays["layer1.forward.H"], expected)
+    assert command(*asked, f"--out={tmp_path / 'a.html'}").code == 0
+    html = (tmp_path / "a.html").read_text(encoding="utf-8")
+    packed = json.loads(html.split('id="data">')[1].split("</script>")[0])["packed"]
+    values = np.frombuffer(base64.b64decode(packed["signals"]["H"]["values"]["data"]), "<f4").reshape(3, 3)
+    np.testing.assert_array_equal(values, expected)
+    run.checkpoint_path("best").unlink()
+    assert (command(*asked, f"--out={tmp_path / 'b.npz'}").code == 2) == (name == "best")
+
+
 @pytest.mark.parametrize(
     ("characters", "layer", "reason"),
     [(2001, 1, "2,001 characters; allowed: at most 2,000"), (3, 2, "allowed here: one that has a layer 2")],
