@@ -50,7 +50,7 @@ def show_writing(
         else:
             slider, steps = checkpoints
             by_step(slider).markdown("\n\n".join(_written_by(frame, run, story, step) for step in steps))
-            _explain(frame, pointed_at=False)
+            explain_marks(frame, pointed_at=False)
         return
     try:
         texts = _ngram_texts(run) if author == _NGRAMS else {"": _drawn(run, author, story.epochs[-1].epoch)}
@@ -60,7 +60,7 @@ def show_writing(
     st.caption(_("Each character is drawn with its probability, from the same prefix."))
     for order, text in texts.items():
         _show_text(frame, run, text, f"{author}{order}", f"{_('{n}-gram').format(n=order)}: " if order else "")
-    _explain(frame)
+    explain_marks(frame)
 
 
 def _written_by(frame: Frame, run: Run, story: Story, step: int) -> str:
@@ -72,9 +72,14 @@ def _written_by(frame: Frame, run: Run, story: Story, step: int) -> str:
     lines = [_("after epoch {epoch:,}").format(epoch=written[-1].epoch)]
     for prediction in written:
         if prediction.epoch == written[-1].epoch:
-            quoted = _quoted(run, prediction.text)
-            lines += [_with_marks(quoted), as_text(summary(quoted, _)), as_text(_places_in_words(quoted, _))]
-    return "  \n".join(filter(None, lines))
+            lines.append(in_markdown(_quoted(run, prediction.text), _))
+    return "  \n".join(lines)
+
+
+def in_markdown(quoted: Quoted, translate: Translate) -> str:
+    """A text as lines of Markdown: its quotations marked, what they are in short, and where they stand."""
+    lines = (summary(quoted, translate), _places_in_words(quoted, translate))
+    return "  \n".join((_with_marks(quoted), *(as_text(line) for line in lines if line)))
 
 
 def _places_in_words(quoted: Quoted, translate: Translate) -> str:
@@ -104,7 +109,7 @@ def show_predictions(frame: Frame, run: Run, story: Story) -> None:
     st.caption(_("after epoch {epoch:,}").format(epoch=newest))
     for i, prediction in enumerate(p for p in story.predictions if p.epoch == newest):
         _show_text(frame, run, prediction.text, f"{_AS_IT_TRAINS}{i}")
-    _explain(frame)
+    explain_marks(frame)
     earlier = [p for p in reversed(story.predictions) if p.epoch != newest]
     if earlier:
         with st.expander(_("Earlier texts")):
@@ -127,7 +132,7 @@ def _show_text(frame: Frame, run: Run, text: str, key: str, author: str = "") ->
     st.caption(as_text(label))
 
 
-def _explain(frame: Frame, *, pointed_at: bool = True) -> None:
+def explain_marks(frame: Frame, *, pointed_at: bool = True) -> None:
     """What is marked, and if a mark can be `pointed_at`, that it then says where it comes from."""
     _ = frame.translate
     marked = _("Marked is what stands word for word in the training text, from {shortest} characters on.")

@@ -33,11 +33,12 @@ from rnnviz.config import TrainConfig
 from rnnviz.engine.settings import step_work
 from rnnviz.figures.report import report
 from rnnviz.figures.reproduce import common_limits, experiment_figure, held_back_figure
-from rnnviz.i18n import translator, why_not_a_language_model
+from rnnviz.i18n import translator, why_it_cannot_continue, why_not_a_language_model
 from rnnviz.runs.folder import Run, Status
 from rnnviz.runs.reports import EpochReport
 from rnnviz.text.corpora import corpus_of, split
 from rnnviz.text.ngram import REFERENCE_ORDERS, references
+from rnnviz.text.quotation import quoted_from
 from tests.chapters.helpers import charts
 from tests.helpers import IdleEngine, open_app
 
@@ -196,6 +197,46 @@ def test_a_training_that_diverged_says_so_in_its_row() -> None:
     assert "<small>seed 1: the training diverged: L = &lt;nan&gt;</small>" in rows
     alone = replace(several, plan=replace(several.plan, seeds=(1,)), outcomes=(broken,))
     assert verdict(str, alone, alone) == "The training diverged."
+
+
+def test_what_each_model_wrote_stands_below_the_curves_with_its_quotations_marked(engine: IdleEngine) -> None:
+    """Of every experiment in a closed part, for both prefixes and every seed."""
+    app, ours = open_app("reproduce"), shipped("notes")
+    parts = {part.label: part for part in app.expander}
+    assert any(result.outcomes for result in ours.results)
+    for result in ours.results:
+        part = parts[result.experiment.label]
+        assert not part.proto.expanded
+        shown = [element.value.replace("\\", "") for element in part.markdown]
+        texts = [(o.seed, text) for o in result.outcomes for text in o.texts.values()]
+        assert len(texts) == 2 * len(result.outcomes)
+        for (seed, text), said in zip(texts, shown, strict=True):
+            heading, written, *_rest = said.split("  \n")
+            assert heading == f"seed {seed}"
+            assert re.sub(r":orange-background\[(.*?)\]", r"\1", written) == text
+            assert (":orange-background[" in written) == bool(quoted_from(ours.plan.corpus.training, text).quotations)
+    assert any("Marked is what stands word for word" in caption.value for caption in app.caption)
+
+
+@pytest.mark.parametrize("name", ["d2l-lstm", "d2l-lstm-bidirectional"])
+def test_a_bidirectional_models_texts_say_why_it_cannot_continue(name: str) -> None:
+    """Before it has written anything, its part says when that will be."""
+    app = AppTest.from_function(_texts_of, args=(name,)).run()
+    captions = [caption.value for caption in app.caption]
+    assert (why_it_cannot_continue(str) in captions) == name.endswith("bidirectional")
+    assert "The first text appears after some epochs." in captions
+
+
+def _texts_of(name: str) -> None:
+    from types import SimpleNamespace
+
+    from rnnviz.analysis.published import D2L
+    from rnnviz.analysis.reproduction import Plan, Result
+    from rnnviz.chapters.reproduce.texts import show_texts
+    from rnnviz.text.corpora import split
+
+    plan = Plan(split("the quick brown fox jumps over the lazy dog. " * 60), table=D2L)
+    show_texts(SimpleNamespace(translate=str), [Result(plan, D2L.experiments[name], ())])  # type: ignore[arg-type]
 
 
 def test_the_report_can_be_downloaded_with_its_curves() -> None:

@@ -24,6 +24,7 @@ from rnnviz.chapters.reproduce.series import (
     room,
     set_going,
 )
+from rnnviz.chapters.reproduce.texts import show_texts
 from rnnviz.errors import InputError
 from rnnviz.figures.references import reference_values
 from rnnviz.figures.report import perplexity_text, report_files
@@ -66,6 +67,7 @@ def _reproduction(frame: Frame, table: Table) -> None:
         st.html(table_of(frame, results, ours.results, series))
         _say_what_differs(frame, ours, series)
         pictures(*([chart] for chart in _charts(frame, results)), key=f"{table.name}-curves")
+        show_texts(frame, results)
 
     live_part(frame, lambda: series.phase if series else "finished", draw, least_seconds=_REFRESH_SECONDS)
     _buttons(frame, table, ours, series)
