@@ -33,6 +33,7 @@ from rnnviz.i18n import quantity, why_it_cannot_continue, why_not_a_language_mod
 from rnnviz.runs.folder import DISK_FULL, CheckpointName, Run, Status
 from rnnviz.runs.reports import EpochReport, FailureReport, PredictionReport, Report, best_held_out
 from rnnviz.text import corpora
+from rnnviz.text.ngram import References, references
 
 if TYPE_CHECKING:
     from rnnviz.nn.execution import Execution
@@ -290,14 +291,25 @@ def _finish(run: Run, failure: FailureReport | None, epochs: list[EpochReport], 
         best = best_held_out(run.epochs())
         if best and run.has_best:
             console.print(
-                f"lowest held-out perplexity: {_held_out(best)} in epoch {best.epoch:,}; "
+                f"lowest held-out perplexity{', future read' if ahead else ''}: {_held_out(best)} "
+                f"in epoch {best.epoch:,}; "
                 "rnnviz generate RUN --checkpoint best writes with its weights",
                 highlight=False,
                 soft_wrap=True,
             )
+        if last.epoch == run.config.epochs and run.config.is_language_model and run.corpus.held_out:
+            console.print(_to_compare(references(run.corpus)), highlight=False, soft_wrap=True)
         if ahead:
             console.print(why_not_a_language_model(str), why_it_cannot_continue(str), highlight=False)
     console.print(f"run: {run.folder}", markup=False, highlight=False, emoji=False, soft_wrap=True)
+
+
+def _to_compare(compared: References) -> str:
+    """What guessing and counting get on the same held-out characters."""
+    from rnnviz.figures.report import perplexity_text, reference_values
+
+    values = (f"{name} {perplexity_text(value)}" for name, value in reference_values(compared).items())
+    return f"held-out, to compare: {', '.join(values)}"
 
 
 def _held_out(report: EpochReport) -> str:
@@ -349,11 +361,12 @@ def _full_disk_told(run: Run) -> Iterator[None]:
 @contextmanager
 def _progress(console: Console, total: int, *, reads_ahead: bool) -> Iterator[Any]:
     """A progress bar with perplexity, speed and time left; the value is a function that moves it."""
+    ahead = ", future read" if reads_ahead else ""
     columns = (
         BarColumn(),
         TextColumn("{task.completed:,}/{task.total:,}"),
-        TextColumn("perplexity {task.fields[perplexity]}" + (", future read" if reads_ahead else "")),
-        TextColumn("held-out {task.fields[held_out]}"),
+        TextColumn("perplexity {task.fields[perplexity]}" + ahead),
+        TextColumn("held-out {task.fields[held_out]}" + ahead),
         TextColumn("{task.fields[speed]} characters/s"),
         TimeRemainingColumn(),
     )
@@ -371,6 +384,9 @@ def _progress(console: Console, total: int, *, reads_ahead: bool) -> Iterator[An
 
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The run's folder.")]
+Checkpoint = Annotated[
+    CheckpointName, typer.Option(help="The newest, or the best: of the epoch with the lowest held-out perplexity.")
+]
 
 
 @app.command()
@@ -381,9 +397,7 @@ def generate(
     temperature: Annotated[float, typer.Option(help="0 always takes the likeliest character.")] = 1.0,
     top_k: Annotated[int | None, typer.Option(help="Choose among the k likeliest only.")] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1)] = 0,
-    checkpoint: Annotated[
-        CheckpointName, typer.Option(help="The newest, or the best: of the epoch with the lowest held-out perplexity.")
-    ] = "latest",
+    checkpoint: Checkpoint = "latest",
 ) -> None:
     """Let a trained run write."""
     opened = Run.open(run)
@@ -427,6 +441,7 @@ def gates(
         typer.Option(help="Of the page: the cell at work, playing the text, or every signal as a heatmap."),
     ] = _Picture.CELL,
     layer: Annotated[int, typer.Option(min=1, help="Of a deep model: whose cell the page shows.")] = 1,
+    checkpoint: Checkpoint = "latest",
 ) -> None:
     """Record every gate and state of a trained run over a text."""
     try:
@@ -438,9 +453,9 @@ def gates(
         raise InputError("the text is empty; it needs at least one character")
     opened = Run.open(run)
     if form is _Format.HTML and picture is _Picture.CELL:
-        data = _cell_page(opened, passage, layer)
+        data = _cell_page(opened, passage, layer, checkpoint)
     else:
-        data = _recording(opened, passage, form)
+        data = _recording(opened, passage, form, checkpoint)
     try:
         out.write_bytes(data)
     except OSError as error:
@@ -448,24 +463,24 @@ def gates(
     print(out)
 
 
-def _cell_page(run: Run, passage: str, layer: int) -> bytes:
+def _cell_page(run: Run, passage: str, layer: int, checkpoint: CheckpointName) -> bytes:
     """A page with the cell of a layer at work on a text."""
     from rnnviz.figures.cell_view import cell_page, check_size, pack_cell
     from rnnviz.nn.execution import read
 
     model = run.config.model
     check_size(cell_of(model), model.hidden_size, len(passage))  # before it is read: an absurdly long text takes long
-    reading = read(str(run.folder), passage, layer)
+    reading = read(str(run.folder), passage, layer, checkpoint)
     return cell_page(pack_cell(reading), f"{find_cell(model.cell).label}: {run.id}").encode()
 
 
-def _recording(run: Run, passage: str, form: _Format) -> bytes:
+def _recording(run: Run, passage: str, form: _Format, checkpoint: CheckpointName) -> bytes:
     """Every signal over a text: heatmaps, or the arrays."""
     from rnnviz.figures.gates import gates_page
     from rnnviz.nn.execution import load_model
     from rnnviz.nn.tracing import trace
 
-    recorded = trace(load_model(run), run.corpus.vocabulary, passage)
+    recorded = trace(load_model(run, checkpoint), run.corpus.vocabulary, passage)
     if form is _Format.HTML:
         return gates_page(recorded).encode()
     if form is _Format.NPZ:
@@ -587,9 +602,7 @@ def _tell_results(reproduction: Reproduction) -> None:
     """A table of our figures and the notes', the reference perplexities, and what the models write."""
     from rnnviz.figures.report import (
         SEES_THE_FUTURE,
-        perplexity_text,
         published_text,
-        reference_values,
         setting_text,
         spread_text,
     )
@@ -611,8 +624,7 @@ def _tell_results(reproduction: Reproduction) -> None:
     console.print(table)
     if any(result.experiment.sees_the_future for result in results):
         print(f"¹ It {SEES_THE_FUTURE}.")
-    compared = reference_values(reproduction.references).items()
-    print("held-out, to compare:", ", ".join(f"{name} {perplexity_text(value)}" for name, value in compared))
+    print(_to_compare(reproduction.references))
     for result in results:
         for outcome in result.outcomes:
             for text in outcome.texts.values():

@@ -219,6 +219,11 @@ class TrainConfig:
         """Whether the model has read the characters that it predicts: its perplexity is not a language model's then."""
         return self.model.bidirectional and self.task == "predict"
 
+    @property
+    def is_language_model(self) -> bool:
+        """Whether it predicts from what came before alone, so that its perplexity compares with an n-gram model's."""
+        return self.task == "predict" and not self.model.bidirectional
+
     def check_predicts(self) -> None:
         """Raises InputError for a run that restores masked characters, where only one that predicts can be studied."""
         if self.task != "predict":

@@ -67,6 +67,14 @@ def why_not_a_language_model(translate: Translate) -> str:
     return translate("The model has read the characters that it predicts: this is not a language model’s perplexity.")
 
 
+def perplexity_names(translate: Translate, *, reads_ahead: bool) -> tuple[str, str]:
+    """What the training and the held-out perplexity are called; those of a model that `reads_ahead` say so."""
+    _ = translate
+    if reads_ahead:
+        return _("training, future read"), _("held-out, future read")
+    return _("training"), _("held-out")
+
+
 def why_it_cannot_continue(translate: Translate) -> str:
     """What stands beside a text that a bidirectional model continues."""
     return translate(

@@ -237,6 +237,10 @@ class IdleEngine:
         return View(status, status.state == "running", 1)
 
     viewers = 1
+    full = False
+
+    def has_room(self, visitor: str) -> bool:
+        return not self.full
 
     def close(self) -> None:
         pass

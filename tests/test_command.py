@@ -26,12 +26,14 @@ from rnnviz.__main__ import main
 from rnnviz.cells import cell_of
 from rnnviz.config import ModelConfig, TrainConfig
 from rnnviz.errors import InputError
+from rnnviz.figures.report import perplexity_text
 from rnnviz.i18n import quantity
 from rnnviz.nn.execution import Execution, load_model
 from rnnviz.nn.training import Trainer
 from rnnviz.runs.folder import DISK_FULL, Run
 from rnnviz.runs.reports import EpochReport, PredictionReport, best_held_out
 from rnnviz.text.corpora import Corpus, decode, read, split
+from rnnviz.text.ngram import references
 from tests.helpers import CommandResult
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -380,14 +382,15 @@ def test_one_seed_gives_the_same_numbers_and_another_seed_others(command: Comman
 
 
 def test_a_bidirectional_perplexity_is_never_a_bare_number(command: Command, tmp_path: Path) -> None:
-    """Table, progress and JSON say that the future was read, and why such a model cannot write; others say nothing."""
+    """Table, best epoch, progress and JSON say that the future was read, and why it cannot write; others are silent."""
     folder = tmp_path / "both"
     told = command("train", *TINY, "--bidirectional", f"--out={folder}")
     words = " ".join(told.out.split())
-    assert words.count("future read") == 2
+    assert words.count("future read") == 3
+    assert "lowest held-out perplexity, future read:" in words
     assert "not a language model’s perplexity" in words
     assert "cannot continue a text" in words
-    assert ", future read" in told.err
+    assert re.search(r"held-out [\d.]+, future read", " ".join(told.err.split()))
     written = command("generate", str(folder), "--length=5")
     assert "cannot continue a text" in written.err
     assert written.code == 0
@@ -486,7 +489,17 @@ def test_the_output_for_people_has_predictions_a_table_and_the_folder(command: C
     assert result.out.splitlines()[-1] == f"run: {run.folder}"
     assert "perplexity" in result.out
     assert "held-out" in result.out
+    (line,) = (line for line in result.out.splitlines() if line.startswith("held-out, to compare: "))
+    measured = references(run.corpus)
+    assert line.startswith(f"held-out, to compare: uniform {perplexity_text(measured.uniform)}, unigram ")
+    assert line.endswith(f", 5-gram {perplexity_text(measured.ngrams[5])}")
     assert "Traceback" not in result.err
+
+
+def test_nothing_is_compared_with_n_grams_that_is_no_language_model(command: Command) -> None:
+    """Nor without a held-out part."""
+    for setting in ("--bidirectional", "--task=restore", "--held-out-chars=0"):
+        assert "to compare" not in command("train", *TINY, setting).out
 
 
 def test_predictions_are_printed_as_they_are(command: Command) -> None:
@@ -904,6 +917,25 @@ def test_the_page_of_the_cell_is_one_file(command: Command, tmp_path: Path) -> N
     packed = json.loads(html.split('id="data">')[1].split("</script>")[0])["packed"]
     values = np.frombuffer(base64.b64decode(packed["signals"]["C"]["values"]["data"]), "<f4").reshape(3, 3)
     np.testing.assert_array_equal(values, rnnviz.trace(load_model(run), run.corpus.vocabulary, "1+2").signal("C", 2))
+
+
+@pytest.mark.parametrize("name", ["latest", "best"])
+def test_the_gates_are_those_of_the_chosen_checkpoint(command: Command, tmp_path: Path, name: str) -> None:
+    """In the arrays and on the page; a run without such a checkpoint says so."""
+    run = train_in(tmp_path / "run", 30, hidden_size=3)
+    run.save_checkpoint(Trainer(CONFIG.with_settings({"hidden_size": 3, "seed": 9}), run.corpus).checkpoint(), "best")
+    expected = rnnviz.trace(load_model(run, name), run.corpus.vocabulary, "1+2").signal("H")
+    asked = ("gates", run.folder, "--text=1+2", f"--checkpoint={name}")
+    assert command(*asked, f"--out={tmp_path / 'a.npz'}").code == 0
+    with np.load(tmp_path / "a.npz", allow_pickle=False) as arrays:
+        np.testing.assert_array_equal(arrays["layer1.forward.H"], expected)
+    assert command(*asked, f"--out={tmp_path / 'a.html'}").code == 0
+    html = (tmp_path / "a.html").read_text(encoding="utf-8")
+    packed = json.loads(html.split('id="data">')[1].split("</script>")[0])["packed"]
+    values = np.frombuffer(base64.b64decode(packed["signals"]["H"]["values"]["data"]), "<f4").reshape(3, 3)
+    np.testing.assert_array_equal(values, expected)
+    run.checkpoint_path("best").unlink()
+    assert (command(*asked, f"--out={tmp_path / 'b.npz'}").code == 2) == (name == "best")
 
 
 @pytest.mark.parametrize(

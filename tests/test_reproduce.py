@@ -186,6 +186,22 @@ def test_what_was_reached_ships(command: Command, here: Path) -> None:
     assert shipped.machine == Machine.here()
 
 
+@pytest.mark.parametrize(("status", "ships"), [(0, True), (2, True), (130, False)])
+def test_make_ships_a_reproduction_in_which_a_training_diverged(here: Path, status: int, ships: bool) -> None:
+    """But not one that was interrupted."""
+    python = here / "venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text(f'#!/bin/sh\necho "$2" >> {here}/asked\n[ "$2" = rnnviz.reproduce ] || exit {status}\n')
+    python.chmod(0o755)
+    (here / "venv" / ".installed").touch()
+    made = subprocess.run(
+        ["make", "-C", ROOT, "reproduction", f"VENV={here / 'venv'}"], capture_output=True, check=False
+    )
+    assert (made.returncode == 0) == ships
+    asked = (here / "asked").read_text().split()
+    assert asked == (["rnnviz", "rnnviz.reproduce"] * 2 if ships else ["rnnviz"])
+
+
 # What it shows
 
 

@@ -191,6 +191,14 @@ class Engine:
         if excess := make_room(limit, self._jobs.in_use() | set(needed)):
             raise too_full(excess, limit)
 
+    def has_room(self, visitor: str) -> bool:
+        """Whether another run of this visitor may be under way."""
+        try:
+            self._check_count(visitor)
+        except InputError:
+            return False
+        return True
+
     def _check_count(self, visitor: str | None) -> None:
         limits, live = self.settings.limits, self._jobs.live()
         own = sum(visitor is not None and job.visitor == visitor for job in live)

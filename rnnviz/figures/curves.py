@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnviz.figures.kit import COLOURS, LEGEND, RUN_COLOURS, Figure, decimate, log_ticks
+from rnnviz.figures.kit import COLOURS, LEGEND, RUN_COLOURS, Drawn, Figure, decimate, log_ticks
 from rnnviz.figures.references import best_mark, edge_labels, reference_values, room
-from rnnviz.i18n import Translate
+from rnnviz.i18n import Translate, perplexity_names
 from rnnviz.runs.reports import EpochReport, GlobalNorms, best_held_out
 from rnnviz.text.ngram import References
 
@@ -30,8 +30,7 @@ def perplexity_figure(
     `references`. The curves of a model that `reads_ahead` are named so.
     """
     _ = translate
-    training = _("training, future read") if reads_ahead else _("training")
-    held_out_name = _("held-out, future read") if reads_ahead else _("held-out")
+    training, held_out_name = perplexity_names(_, reads_ahead=reads_ahead)
     x = np.array([report.epoch for report in epochs], dtype=np.float64)
     levels: dict[str, float] = {_("uniform"): vocab_size}
     lines = [_reference(vocab_size, total_epochs, _("uniform, V = {size:,}").format(size=vocab_size))]
@@ -55,7 +54,9 @@ def perplexity_figure(
     labels = edge_labels(levels, limits)
     layout["margin"]["r"] = room(labels)
     best = best_held_out(epochs)
-    mark = best_mark(best, total_epochs, limits[0], _) if best else {"shapes": [], "annotations": []}
+    mark: dict[str, list[Drawn]] = {"shapes": [], "annotations": []}
+    if best:
+        mark = best_mark(best, total_epochs, limits[0], _, reads_ahead=reads_ahead)
     return {"data": lines, "layout": layout | mark | {"annotations": labels + mark["annotations"]}}
 
 
@@ -81,14 +82,17 @@ def two_runs_figure(
     title: str,
     total_epochs: int,
     translate: Translate = str,
+    references: Mapping[str, float] | None = None,
 ) -> Figure:
     """The curves of two runs over each other, one colour a run, each with its name at the end of its first curve.
 
     `curves` maps the name of a run to its curves: epochs, values and what they are; the first is a thick line, those
-    after it are thin. `ends` says of a run how it ended, where that is worth saying.
+    after it are thin. `ends` says of a run how it ended, where that is worth saying. The `references` are horizontal
+    lines, labelled beside the axis.
     """
     _ = translate
-    lines: list[dict[str, Any]] = []
+    levels = references or {}
+    lines = [_reference(y, total_epochs, name, width=1, dash="dot") for name, y in levels.items()]
     notes: list[dict[str, Any]] = []
     shown: list[NDArray[Any]] = []
     for (name, series), colour in zip(curves.items(), RUN_COLOURS, strict=False):
@@ -99,9 +103,12 @@ def two_runs_figure(
             shown.append(y)
             if not k and len(x):
                 notes.append(_note(x[-1], y[-1], ": ".join(filter(None, (name, ends.get(name)))), colour, len(notes)))
-    every = np.concatenate([*shown, [1.0]])
+    every = np.concatenate([*shown, [1.0, *levels.values()]])
     limits = (float(every.min()) / 1.3, min(float(every.max()), 1e307) * 1.6)
-    layout = _layout(_("epoch"), title, total_epochs, limits) | {"showlegend": False, "annotations": notes}
+    labels = edge_labels(levels, limits)
+    layout = _layout(_("epoch"), title, total_epochs, limits) | {"showlegend": False, "annotations": labels + notes}
+    if labels:
+        layout["margin"]["r"] = room(labels)
     return {"data": lines, "layout": layout}
 
 

@@ -13,7 +13,7 @@ from rnnviz.i18n import Translate, quantity
 from rnnviz.runs.reports import EpochReport
 from rnnviz.text.ngram import References
 
-_SIZE = 11  # of the labels, in pixels
+LABEL_SIZE = 11  # of the labels, in pixels
 _GAP = 0.11  # between two labels, as a share of the axis; a line of text where a chart is lowest, on a dashboard
 
 
@@ -42,7 +42,7 @@ def edge_labels(values: Mapping[str, float], limits: tuple[float, float]) -> lis
             "y": float(low + place * (high - low)),
             "yanchor": "middle",
             "showarrow": False,
-            "font": {"size": _SIZE, "color": COLOURS["reference"]},
+            "font": {"size": LABEL_SIZE, "color": COLOURS["reference"]},
         }
         for name, place in zip(names, places, strict=True)
     ]
@@ -55,7 +55,7 @@ def _text(value: float) -> str:
 def room(labels: list[Drawn]) -> int:
     """The room that labels beside an axis need, in pixels."""
     sizes = [sum(1.0 if east_asian_width(c) in "WF" else 0.58 for c in label["text"]) for label in labels]
-    return 10 + round(_SIZE * max(sizes, default=0.0))
+    return 10 + round(LABEL_SIZE * max(sizes, default=0.0))
 
 
 def spread(places: NDArray[np.float64], gap: float) -> NDArray[np.float64]:
@@ -69,15 +69,20 @@ def spread(places: NDArray[np.float64], gap: float) -> NDArray[np.float64]:
     return (up + down) / 2 + steps
 
 
-def best_mark(best: EpochReport, total_epochs: int, low: float, translate: Translate) -> dict[str, list[Drawn]]:
+def best_mark(
+    best: EpochReport, total_epochs: int, low: float, translate: Translate, *, reads_ahead: bool
+) -> dict[str, list[Drawn]]:
     """A line from the axis to the lowest point of the held-out curve, and what it is: shapes and annotations."""
     _ = translate
+    said = _("best held-out: {value} in epoch {epoch:,}")
+    if reads_ahead:
+        said = _("best held-out, future read: {value} in epoch {epoch:,}")
     on_the_left = best.epoch > total_epochs / 2
     value = float(best.held_out_perplexity or np.nan)
     line = {"color": COLOURS["held_out"], "width": 1.6, "dash": "dot"}
     ends = {"x0": best.epoch, "x1": best.epoch, "y0": low, "y1": value}
     label = {
-        "text": _("best held-out: {value} in epoch {epoch:,}").format(value=quantity(value), epoch=best.epoch),
+        "text": said.format(value=quantity(value), epoch=best.epoch),
         "x": best.epoch,
         "xanchor": "right" if on_the_left else "left",
         "xshift": -3 if on_the_left else 3,
@@ -85,6 +90,6 @@ def best_mark(best: EpochReport, total_epochs: int, low: float, translate: Trans
         "yref": "paper",
         "yanchor": "bottom",
         "showarrow": False,
-        "font": {"size": _SIZE, "color": COLOURS["held_out"]},
+        "font": {"size": LABEL_SIZE, "color": COLOURS["held_out"]},
     }
     return {"shapes": [{"type": "line", "line": line, **ends}], "annotations": [label]}

@@ -12,7 +12,9 @@ import numpy as np
 from rnnviz.analysis.held_back import Learned
 from rnnviz.analysis.reproduction import Result
 from rnnviz.figures.kit import COLOURS, Drawn, Figure, apart, decimate, log_ticks
-from rnnviz.i18n import Translate
+from rnnviz.figures.references import LABEL_SIZE, best_mark, room
+from rnnviz.i18n import Translate, perplexity_names
+from rnnviz.runs.reports import best_held_out
 
 _FAR = 0.095  # of the height: closer labels would cover each other
 Limits = tuple[float, float]
@@ -43,25 +45,27 @@ class _Label:
 def experiment_figure(
     result: Result, references: Mapping[str, float], limits: Limits, translate: Translate = str
 ) -> Figure:
-    """Training and held-out perplexity of every seed on a log axis, what was published as dots, and reference lines."""
+    """Training and held-out perplexity of every seed on a log axis, what was published as dots, and reference lines.
+
+    A dot marks the best held-out epoch of each seed, and words say which is the best of all.
+    """
     _ = translate
     right, lines, labels = result.plan.epochs, list[Drawn](), list[_Label]()
     for name, value in references.items():
         if math.isfinite(value):
             lines.append(_line([0, right], [value, value], name, COLOURS["reference"], 1.4, dash="dot"))
             labels.append(_Label(name, COLOURS["reference"], value))
-    future = result.experiment.sees_the_future
-    names = {"training": _("training"), "held_out": _("held-out, future read") if future else _("held-out")}
-    for colour, name in names.items():
+    names = perplexity_names(_, reads_ahead=result.experiment.sees_the_future)
+    for colour, name in zip(("training", "held_out"), names, strict=True):
         ends = []
         for outcome in result.outcomes:
             field = "perplexity" if colour == "training" else "held_out_perplexity"
             values = [getattr(epoch, field) for epoch in outcome.epochs]
             y = np.array([np.nan if value is None else value for value in values], dtype=np.float64)
-            x = np.arange(1, len(y) + 1)[np.isfinite(y)]
+            x, y = _finite(np.arange(1, len(y) + 1), y)
             if len(x):
-                lines.append(_line(*decimate(x, y[np.isfinite(y)]), name, COLOURS[colour], 1.8))
-                ends.append(float(y[x[-1] - 1]))
+                lines.append(_line(*decimate(x, y), name, COLOURS[colour], 1.8))
+                ends.append(float(y[-1]))
         if ends:
             labels.append(_Label(name, COLOURS[colour], float(np.median(ends))))
     recorded = {epoch: value for epoch, value in result.experiment.recorded.items() if epoch <= right}
@@ -69,7 +73,27 @@ def experiment_figure(
     lines.append(dots | {"mode": "markers", "marker": {"size": 8, "color": COLOURS["before"]}})
     if recorded:
         labels.append(_Label(_("published"), COLOURS["before"], recorded[max(recorded)]))
-    return {"data": lines, "layout": _layout(right, limits, labels, _)}
+    layout = _layout(right, limits, labels, _)
+    layout["margin"]["r"] = room(layout["annotations"])
+    lowest = [best for outcome in result.outcomes if (best := best_held_out(outcome.epochs))]
+    for best in lowest:
+        value = best.held_out_perplexity or math.nan
+        lines.append(_dot(best.epoch, value, _("lowest held-out"), COLOURS["held_out"]))
+    if best := best_held_out(lowest):
+        mark = best_mark(best, right, limits[0], _, reads_ahead=result.experiment.sees_the_future)
+        layout |= {"shapes": mark["shapes"], "annotations": layout["annotations"] + mark["annotations"]}
+    return {"data": lines, "layout": layout}
+
+
+def _finite(x: Any, y: Any) -> tuple[Any, Any]:
+    """The points of a curve that a log axis has."""
+    there = np.isfinite(y)
+    return x[there], y[there]
+
+
+def _dot(x: float, y: float, name: str, colour: str) -> Drawn:
+    """Where a held-out curve is lowest."""
+    return _line([x], [y], name, colour, 0) | {"mode": "markers", "marker": {"size": 9, "color": colour}}
 
 
 def _line(x: Any, y: Any, name: str, colour: str, width: float, dash: str = "solid") -> Drawn:
@@ -103,7 +127,7 @@ def _layout(right: int, limits: Limits, labels: Sequence[_Label], translate: Tra
                 "xanchor": "left",
                 "yanchor": "middle",
                 "text": label.text,
-                "font": {"size": 12, "color": label.colour},
+                "font": {"size": LABEL_SIZE, "color": label.colour},
                 "showarrow": False,
             }
             for label, place in zip(labels, places, strict=True)
@@ -128,7 +152,7 @@ def held_back_figure(
     """Training perplexity on the left and held-out perplexity on the right, against the step, on one log axis.
 
     A dot marks where each held-out curve is lowest. With `early` stopping what comes after it is faded.
-    `mine` is drawn over the others, and thicker.
+    What is infinite is left out. `mine` is drawn over the others, and thicker.
     """
     _ = translate
     shown = [(name, curve, colour, 1.8) for (name, curve), colour in zip(curves.items(), _SWITCH_COLOURS, strict=True)]
@@ -136,21 +160,25 @@ def held_back_figure(
         shown.append((*mine, _MINE, 3.2))
     right = max(int(curve.step[-1]) for _name, curve, _colour, _width in shown)
     values = np.concatenate([np.concatenate([c.training, c.held_out]) for _name, c, _colour, _width in shown])
-    limits = 0.95, 1.2 * float(np.nanmax(values[np.isfinite(values)]))
+    limits = 0.95, 1.2 * float(values[np.isfinite(values)].max(initial=1.0))
     lines, labels = list[Drawn](), list[_Label]()
     for name, value in references.items():
+        if not math.isfinite(value):
+            continue
         lines.append(_line([0, right], [value, value], name, COLOURS["reference"], 1.4, dash="dot") | {"xaxis": "x2"})
         labels.append(_Label(name, COLOURS["reference"], value))
     for name, curve, colour, width in shown:
         for axis, y in (("x", curve.training), ("x2", curve.held_out)):
             end = curve.best + 1 if early else len(y)
-            lines.append(_line(curve.step[:end], y[:end], name, colour, width) | {"xaxis": axis})
+            lines.append(_line(*_finite(curve.step[:end], y[:end]), name, colour, width) | {"xaxis": axis})
             if end < len(y):
-                rest = _line(curve.step[end - 1 :], y[end - 1 :], name, colour, width)
+                rest = _line(*_finite(curve.step[end - 1 :], y[end - 1 :]), name, colour, width)
                 lines.append(rest | {"xaxis": axis, "opacity": _GONE})
-        best = _line(curve.step[[curve.best]], curve.held_out[[curve.best]], name, colour, 0)
-        lines.append(best | {"xaxis": "x2", "mode": "markers", "marker": {"size": 9, "color": colour}})
-        labels.append(_Label(name, colour, float(curve.held_out[-1])))
+        steps, held_out = _finite(curve.step, curve.held_out)
+        if len(steps):
+            lowest = int(held_out.argmin())
+            lines.append(_dot(int(steps[lowest]), float(held_out[lowest]), name, colour) | {"xaxis": "x2"})
+            labels.append(_Label(name, colour, float(held_out[-1])))
     layout = _layout(right, limits, labels, _)
     step = {"title": {"text": _("training step")}, "range": [0, right * 1.02], "nticks": 5, "zeroline": False}
     layout["margin"] = {"l": 48, "r": 190, "t": 26, "b": 40}

@@ -220,9 +220,9 @@ def trace(folder: str, text: str) -> Trace:
     return tracing.trace(model, vocabulary, text)
 
 
-def read(folder: str, text: str, layer: int = 1) -> Reading:
-    """A run's newest model reading a text: the recording, and the weights with which it was made."""
-    return Reading.of(*_read(folder, text), layer)
+def read(folder: str, text: str, layer: int = 1, checkpoint: str = LATEST) -> Reading:
+    """A run's newest model, or that of another checkpoint, reading a text: the recording, and the weights it is of."""
+    return Reading.of(*_read(folder, text, checkpoint), layer)
 
 
 def read_layers(folder: str, text: str) -> tuple[Reading, ...]:
@@ -230,8 +230,8 @@ def read_layers(folder: str, text: str) -> tuple[Reading, ...]:
     return every_layer(*_read(folder, text))
 
 
-def _read(folder: str, text: str) -> tuple[Trace, dict[str, NDArray[Any]], Vocabulary]:
-    model, vocabulary = _model(folder)
+def _read(folder: str, text: str, checkpoint: str = LATEST) -> tuple[Trace, dict[str, NDArray[Any]], Vocabulary]:
+    model, vocabulary = _model(folder, checkpoint)
     memory.require(memory.of_reading(model.config, len(vocabulary), len(text)))
     weights = {name: value.detach().cpu().numpy().copy() for name, value in model.weights().items()}
     return tracing.trace(model, vocabulary, text), weights, vocabulary

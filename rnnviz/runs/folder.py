@@ -400,6 +400,10 @@ class Run:
     def checkpoint_path(self, name: str | int = LATEST) -> Path:
         return self.folder / "checkpoints" / f"{name}.safetensors"
 
+    def checkpoint_version(self, name: str | int = LATEST) -> int:
+        """A number that changes with this checkpoint."""
+        return _changed_at(self.checkpoint_path(name))
+
     @property
     def can_go_on(self) -> bool:
         """Whether there is a checkpoint from which training can continue: the latest, or the one before it."""

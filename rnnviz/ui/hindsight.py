@@ -17,22 +17,27 @@ def what_changed(
     first: Trace | None,
     last: Trace | None,
     translate: Translate = str,
+    *,
+    reads_ahead: bool = False,
 ) -> str:
     """The best held-out epoch, the steps that clipping shortened, and the mean of each gate at the start and now.
 
     `first` and `last` are recordings of the first layer's forward direction, among others; means are over units and
-    characters. What the run does not have is left out; without anything to say the sentence is empty.
+    characters. What the run does not have is left out; without anything to say the sentence is empty. The perplexity of
+    a model that `reads_ahead` is called so.
     """
     _ = translate
     parts = []
     held_out = [report for report in epochs if report.held_out_perplexity is not None]
     if held_out:
         best = min(held_out, key=lambda report: report.held_out_perplexity or 0.0)
-        parts.append(
-            _("the held-out perplexity was best at epoch {epoch:,} of {epochs:,}, {perplexity}").format(
-                epoch=best.epoch, epochs=epochs[-1].epoch, perplexity=quantity(best.held_out_perplexity or 0.0)
-            )
+        best_at = (
+            _("the held-out perplexity, future read, was best at epoch {epoch:,} of {epochs:,}, {perplexity}")
+            if reads_ahead
+            else _("the held-out perplexity was best at epoch {epoch:,} of {epochs:,}, {perplexity}")
         )
+        perplexity = quantity(best.held_out_perplexity or 0.0)
+        parts.append(best_at.format(epoch=best.epoch, epochs=epochs[-1].epoch, perplexity=perplexity))
     if theta and len(norms):
         clipped = int((norms.before > theta).sum())
         parts.append(_("clipping shortened {count:,} of {steps:,} gradients").format(count=clipped, steps=len(norms)))

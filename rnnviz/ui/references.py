@@ -19,12 +19,18 @@ def _measured(run: Run) -> Future[References]:
     return _pool.submit(references, run.corpus)
 
 
-def references_of(run: Run) -> References | None:
-    """The references of a run's text. None while they are computed, and where they would say nothing about the run.
+def _is_comparable(run: Run) -> bool:
+    return run.config.is_language_model and bool(run.corpus.held_out)
 
-    A model that has read ahead and one that restores masked characters do another task than n-grams do.
-    """
-    if run.config.reads_ahead or run.config.task == "restore" or not run.corpus.held_out:
+
+def references_of_both(one: Run, other: Run) -> References | None:
+    """The references of the text that two runs share; None where their texts differ or one has another task."""
+    return references_of(one) if one.corpus == other.corpus and _is_comparable(other) else None
+
+
+def references_of(run: Run) -> References | None:
+    """The references of a run's text. None while they are computed, and where they would say nothing about the run."""
+    if not _is_comparable(run):
         return None
     try:
         return _measured(run).result(_PATIENCE)

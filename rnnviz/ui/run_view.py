@@ -33,7 +33,7 @@ from rnnviz.ui.frame import Frame, as_text, engine, show_error, visitor
 from rnnviz.ui.hindsight import what_changed
 from rnnviz.ui.labels import state_names
 from rnnviz.ui.live import MOVING, REFRESH_SECONDS, halted_seconds, live_part, refresh_seconds
-from rnnviz.ui.references import references_of
+from rnnviz.ui.references import references_of, references_of_both
 from rnnviz.ui.two_runs import gradient_norms, names_apart, perplexities
 from rnnviz.ui.writing import show_predictions, show_writing
 
@@ -172,7 +172,8 @@ def _say_what_changed(frame: Frame, run: Run, story: Story) -> None:
         first, last = run.recording(steps[0]) if steps else None, run.recording()
     except InputError:
         return  # the gates below report the error
-    st.caption(what_changed(story.epochs, story.norms, run.config.clip, first, last, frame.translate))
+    config, norms, _ = run.config, story.norms, frame.translate
+    st.caption(what_changed(story.epochs, norms, config.clip, first, last, _, reads_ahead=config.reads_ahead))
 
 
 def _gates_view(frame: Frame, run: Run, other: Run | None) -> None:
@@ -258,7 +259,8 @@ def show_bar(frame: Frame, run: Run, view: View, story: Story) -> None:
         reached = _("perplexity {value}, future read") if config.reads_ahead else _("perplexity {value}")
         parts.append(reached.format(value=quantity(last.perplexity)))
         if last.held_out_perplexity is not None:
-            parts.append(_("held-out {value}").format(value=quantity(last.held_out_perplexity)))
+            held_out = _("held-out {value}, future read") if config.reads_ahead else _("held-out {value}")
+            parts.append(held_out.format(value=quantity(last.held_out_perplexity)))
     st.progress(min(step / follower.total_steps, 1.0), text=" · ".join(parts))
 
 
@@ -356,7 +358,8 @@ def _curves_of_two(frame: Frame, runs: tuple[Run, Run], stories: tuple[Story, St
     _ = frame.translate
     names = names_apart(runs[0].config, runs[1].config, _)
     steps = (follow(runs[0]).steps_per_epoch, follow(runs[1]).steps_per_epoch)
-    identity = (runs[1].folder, *(story.version for story in stories), frame.language)
+    compared = references_of_both(*runs)
+    identity = (runs[1].folder, *(story.version for story in stories), frame.language, compared is None)
     described = _("{title} of two runs over each other: {one}, and {other}.")
 
     def chart(name: str, title: str, make: Callable[[], Any]) -> bytes:
@@ -364,7 +367,7 @@ def _curves_of_two(frame: Frame, runs: tuple[Run, Run], stories: tuple[Story, St
         return packed(runs[0], make, lambda: description, *identity, name=name, title=title)
 
     return (
-        chart("perplexity", _("Perplexity"), lambda: perplexities(runs, stories, names, _)),
+        chart("perplexity", _("Perplexity"), lambda: perplexities(runs, stories, names, compared, _)),
         chart("gradient_norm", _("Gradient norm"), lambda: gradient_norms(runs, stories, steps, names, _)),
     )
 

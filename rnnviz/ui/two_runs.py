@@ -9,9 +9,11 @@ import numpy as np
 from rnnviz.config import TrainConfig
 from rnnviz.figures.curves import two_runs_figure
 from rnnviz.figures.kit import Figure
-from rnnviz.i18n import Translate
+from rnnviz.figures.references import reference_values
+from rnnviz.i18n import Translate, perplexity_names
 from rnnviz.runs.folder import Run
 from rnnviz.runs.follower import Story
+from rnnviz.text.ngram import References
 from rnnviz.ui.labels import setting_labels, setting_names
 
 
@@ -38,18 +40,24 @@ def _shown(name: str, value: Any, label: str, translate: Translate) -> str:
 
 
 def perplexities(
-    runs: tuple[Run, Run], stories: tuple[Story, Story], names: tuple[str, str], translate: Translate
+    runs: tuple[Run, Run],
+    stories: tuple[Story, Story],
+    names: tuple[str, str],
+    references: References | None,
+    translate: Translate,
 ) -> Figure:
-    """Perplexity against epoch of both runs: training thick, held-out thin."""
+    """Perplexity against epoch of both runs: training thick, held-out thin, and the lines of their `references`."""
     _ = translate
     curves = {}
-    for name, story in zip(names, stories, strict=True):
+    for run, name, story in zip(runs, names, stories, strict=True):
+        of_training, of_held_out = perplexity_names(_, reads_ahead=run.config.reads_ahead)
         epochs = np.array([report.epoch for report in story.epochs], dtype=np.float64)
         training = np.array([report.perplexity for report in story.epochs], dtype=np.float64)
         held_out = np.array([report.held_out_perplexity for report in story.epochs], dtype=np.float64)
-        curves[name] = [(epochs, training, _("training")), (epochs, held_out, _("held-out"))]
+        curves[name] = [(epochs, training, of_training), (epochs, held_out, of_held_out)]
     ends = _ends(stories, names, _)
-    return two_runs_figure(curves, ends, _("perplexity"), _longest(runs), _)
+    levels = {_("uniform"): references.uniform} | reference_values(references, _) if references else {}
+    return two_runs_figure(curves, ends, _("perplexity"), _longest(runs), _, levels)
 
 
 def gradient_norms(

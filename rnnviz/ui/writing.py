@@ -50,7 +50,7 @@ def show_writing(
         else:
             slider, steps = checkpoints
             by_step(slider).markdown("\n\n".join(_written_by(frame, run, story, step) for step in steps))
-            _explain(frame)
+            explain_marks(frame, pointed_at=False)
         return
     try:
         texts = _ngram_texts(run) if author == _NGRAMS else {"": _drawn(run, author, story.epochs[-1].epoch)}
@@ -60,7 +60,7 @@ def show_writing(
     st.caption(_("Each character is drawn with its probability, from the same prefix."))
     for order, text in texts.items():
         _show_text(frame, run, text, f"{author}{order}", f"{_('{n}-gram').format(n=order)}: " if order else "")
-    _explain(frame)
+    explain_marks(frame)
 
 
 def _written_by(frame: Frame, run: Run, story: Story, step: int) -> str:
@@ -72,9 +72,22 @@ def _written_by(frame: Frame, run: Run, story: Story, step: int) -> str:
     lines = [_("after epoch {epoch:,}").format(epoch=written[-1].epoch)]
     for prediction in written:
         if prediction.epoch == written[-1].epoch:
-            quoted = _quoted(run, prediction.text)
-            lines += [_with_marks(quoted), as_text(summary(quoted, _))]
+            lines.append(in_markdown(_quoted(run, prediction.text), _))
     return "  \n".join(lines)
+
+
+def in_markdown(quoted: Quoted, translate: Translate) -> str:
+    """A text as lines of Markdown: its quotations marked, what they are in short, and where they stand."""
+    lines = (summary(quoted, translate), _places_in_words(quoted, translate))
+    return "  \n".join((_with_marks(quoted), *(as_text(line) for line in lines if line)))
+
+
+def _places_in_words(quoted: Quoted, translate: Translate) -> str:
+    """Where every quotation begins in the training text, where nobody can point at it; nothing without any."""
+    _ = translate
+    begin = _(", ").join(f"{quotation.source + 1:,}" for quotation in quoted.quotations)
+    said = _("In order, the quotations begin at these characters of the training text: {places}.")
+    return said.format(places=begin) if begin else ""
 
 
 def _with_marks(quoted: Quoted) -> str:
@@ -96,7 +109,7 @@ def show_predictions(frame: Frame, run: Run, story: Story) -> None:
     st.caption(_("after epoch {epoch:,}").format(epoch=newest))
     for i, prediction in enumerate(p for p in story.predictions if p.epoch == newest):
         _show_text(frame, run, prediction.text, f"{_AS_IT_TRAINS}{i}")
-    _explain(frame)
+    explain_marks(frame)
     earlier = [p for p in reversed(story.predictions) if p.epoch != newest]
     if earlier:
         with st.expander(_("Earlier texts")):
@@ -119,13 +132,11 @@ def _show_text(frame: Frame, run: Run, text: str, key: str, author: str = "") ->
     st.caption(as_text(label))
 
 
-def _explain(frame: Frame) -> None:
-    st.caption(
-        frame.translate(
-            "Marked is what stands word for word in the training text, from {shortest} characters on. "
-            "Point at it to see where."
-        ).format(shortest=SHORTEST)
-    )
+def explain_marks(frame: Frame, *, pointed_at: bool = True) -> None:
+    """What is marked, and if a mark can be `pointed_at`, that it then says where it comes from."""
+    _ = frame.translate
+    marked = _("Marked is what stands word for word in the training text, from {shortest} characters on.")
+    st.caption(marked.format(shortest=SHORTEST) + (" " + _("Point at it to see where.") if pointed_at else ""))
 
 
 def summary(quoted: Quoted, translate: Translate) -> str:
@@ -162,7 +173,11 @@ def _prefix(run: Run) -> str:
     return (run.config.prefixes or default_prefixes(run.corpus))[0]
 
 
-@cached(LRUCache(64), key=lambda run, checkpoint, epoch: (run.folder, checkpoint, epoch))
+# Within an epoch a run's weights on the disk change.
+@cached(
+    LRUCache(64),
+    key=lambda run, checkpoint, epoch: (run.folder, checkpoint, epoch, run.checkpoint_version(checkpoint)),
+)
 def _drawn(run: Run, checkpoint: str, epoch: int) -> str:
     """What a checkpoint's weights write at an epoch of the run. Raises InputError where no worker can tell."""
     written: Generation = engine().compute(

@@ -10,6 +10,7 @@ import pytest
 
 from rnnviz.analysis.leak import shipped_leakage
 from rnnviz.analysis.restoring import DIRECTIONS, restoring_config, shipped_restored
+from rnnviz.chapters.bidirectional.leak import _of_one_direction
 from rnnviz.config import PRESETS
 from rnnviz.i18n import quantity, translator, why_it_cannot_continue, why_not_a_language_model
 from rnnviz.runs.folder import Run, Status
@@ -69,7 +70,12 @@ def test_its_perplexity_and_its_writing_are_never_shown_bare(language: str) -> N
     names = [trace["name"] for trace in chart["data"]]
     assert {_("training, future read"), _("held-out, future read")} < set(names)
     assert why_not_a_language_model(_) in chart["description"]
-    assert why_it_cannot_continue(_) in [caption.value for caption in app.caption]
+    captions = [caption.value for caption in app.caption]
+    assert why_it_cannot_continue(_) in captions
+    best = _("best held-out, future read: {value} in epoch {epoch:,}").partition("{")[0]
+    assert any(note["text"].startswith(best) for note in chart["layout"]["annotations"])
+    hindsight = {"en": "The held-out perplexity, future read, was best", "zh": "留出集困惑度（已读未来）在"}[language]
+    assert any(caption.startswith(hindsight) for caption in captions)
     plain = open_app("train", language)
     assert why_it_cannot_continue(_) not in [caption.value for caption in plain.caption]
     assert _("training") in [trace["name"] for trace in charts(plain)["perplexity"]["data"]]
@@ -84,6 +90,11 @@ def test_a_small_one_can_be_trained_with_any_of_three_cells(engine: IdleEngine) 
     assert app.query_params["run"] in (run_id, [run_id])
     assert app.session_state["model"] == "own"
     assert charts(app)["perplexity"]["revision"] == run_id
+    Run.find(run_id).append([EpochReport(9, 1, 5.0, 6.25, 1.0, 1.0, 1.0, 1e4, 0.1)])
+    engine.states[run_id] = Status("finished")
+    app.run()
+    (bar,) = app.main.get("progress")
+    assert "perplexity 5.00, future read · held-out 6.25, future read" in bar.proto.text
 
 
 @pytest.mark.parametrize("settings", [{}, {"bidirectional": True, "task": "restore"}])
@@ -102,6 +113,13 @@ def test_a_text_that_is_too_short_or_too_long_is_refused(reads: str, tab: str) -
     app = open_app("bidirectional", tab=tab, reads=reads)
     assert "2 to 200" in app.error[0].value
     assert TABS[tab] not in charts(app)
+
+
+@pytest.mark.parametrize(("text", "name"), [("tales-en", "gru-en"), ("lyrics-zh", "gru-zh")])
+def test_a_model_is_compared_with_the_gru_that_knows_its_text(text: str, name: str) -> None:
+    """Whatever the page's language."""
+    config = PRESETS["quick"].config.with_settings({"corpus": text, "bidirectional": True})
+    assert _of_one_direction(Run.create(config, corpus_of(config))).folder.name == name
 
 
 def test_the_leaks_table_has_every_prediction() -> None:

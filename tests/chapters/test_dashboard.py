@@ -14,7 +14,9 @@ import pytest
 
 from rnnviz.i18n import translator
 from rnnviz.runs.folder import Run, Status
+from rnnviz.runs.reports import PredictionReport
 from rnnviz.text.corpora import DATA
+from rnnviz.text.quotation import quoted_from
 from rnnviz.ui.frame import Frame
 from rnnviz.ui.run_view import newest_curves
 from tests.chapters.helpers import by_step, charts, groups
@@ -49,6 +51,11 @@ def test_a_slider_moves_gates_and_writing_through_the_checkpoints(engine: IdleEn
     texts = by_step(app, "step")
     assert texts[0] == "The first text appears after some epochs."
     assert texts[2].startswith("after epoch 60")
+    newest = [report for report in run.reports() if isinstance(report, PredictionReport)][-1]
+    places = [f"{q.source + 1:,}" for q in quoted_from(run.corpus.training, newest.text).quotations]
+    assert places
+    assert texts[2].replace("\\", "").endswith(f"of the training text: {', '.join(places)}.")
+    assert not any("Point at it" in caption.value for caption in app.caption)
     assert len(by_step(app, "signal")) == 4
     caption = next(caption.value for caption in app.caption if "of the gates at the start" in caption.value)
     assert f"Zₜ {latest.signal('Z').mean() / 2:.2f} → {latest.signal('Z').mean():.2f}" in caption

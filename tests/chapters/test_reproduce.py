@@ -7,6 +7,8 @@ import math
 import re
 import zipfile
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from rnnviz import ui
 from rnnviz.analysis.held_back import (
     SWITCHES,
     VARIANTS,
+    Learned,
     held_back_config,
     held_back_corpus,
     shipped_held_back,
@@ -24,16 +27,18 @@ from rnnviz.analysis.held_back import (
 from rnnviz.analysis.published import D2L, NOTES, TABLES
 from rnnviz.analysis.reproduction import Machine, Outcome, Plan, Result
 from rnnviz.analysis.shipped_reproduction import shipped
-from rnnviz.chapters.reproduce.rows import verdict
-from rnnviz.chapters.reproduce.tables import _zip
+from rnnviz.chapters.reproduce.rows import table_of, verdict
+from rnnviz.chapters.reproduce.tables import _in_words, _numbers, _zip
 from rnnviz.config import TrainConfig
 from rnnviz.engine.settings import step_work
 from rnnviz.figures.report import report
 from rnnviz.figures.reproduce import common_limits, experiment_figure, held_back_figure
+from rnnviz.i18n import translator, why_it_cannot_continue, why_not_a_language_model
 from rnnviz.runs.folder import Run, Status
 from rnnviz.runs.reports import EpochReport
 from rnnviz.text.corpora import corpus_of, split
-from rnnviz.text.ngram import references
+from rnnviz.text.ngram import REFERENCE_ORDERS, references
+from rnnviz.text.quotation import quoted_from
 from tests.chapters.helpers import charts
 from tests.helpers import IdleEngine, open_app
 
@@ -112,6 +117,22 @@ def test_all_six_are_trained_two_at_a_time(engine: IdleEngine) -> None:
     assert "train?run=" not in table(app)
 
 
+def test_the_series_waits_while_other_runs_take_up_what_is_allowed(engine: IdleEngine) -> None:
+    """Those of the visitor on other pages, or of everybody; it goes on when they have ended."""
+    app = open_app("reproduce")
+    app.button(key="run-notes").click().run()
+    assert len(engine.submitted) == 2
+    engine.full = True
+    engine.states[engine.submitted[0][1]] = Status("finished")
+    app.run()
+    assert len(engine.submitted) == 2
+    assert not app.error
+    assert table(app).count("waits for its turn") == 4
+    engine.full = False
+    app.run()
+    assert len(engine.submitted) == 3
+
+
 @pytest.mark.parametrize(
     ("variable", "value", "reason"),
     [("RNNVIZ_MAX_EPOCHS", "100", "160"), ("RNNVIZ_MAX_RUN_SECONDS", "1", "this server allows a run 1")],
@@ -153,6 +174,71 @@ def test_a_verdict_says_inside_or_outside_and_by_how_much() -> None:
     assert verdict(str, result("gru-scratch"), several) == ""
 
 
+@pytest.mark.parametrize(
+    ("mine", "said"),
+    [
+        (1.55, "Our one seed reached 1.500; yours is 3.3% above it. Theirs is 6.3% below ours."),
+        (1.47, "Our one seed reached 1.500; yours is 2.0% below it. Theirs is 1.2% below ours."),
+        (1.5, "Our one seed reached the same, 1.500. Theirs is 3.1% below ours."),
+    ],
+)
+def test_one_shipped_seed_is_no_range(mine: float, said: str) -> None:
+    """A visitor's run is compared with its value."""
+    assert verdict(str, result("gru-scratch", mine), result("gru-scratch", 1.5)) == said
+
+
+def test_a_training_that_diverged_says_so_in_its_row() -> None:
+    """Of which seed it was and why; the verdict says it where no seed got to the end."""
+    several = result("gru-scratch", 1.4, 1.5)
+    good, bad = several.outcomes
+    broken = replace(bad, epochs=bad.epochs[:70], failure="the training diverged: L = <nan>")
+    frame: Any = SimpleNamespace(translate=str)
+    rows = table_of(frame, [replace(several, outcomes=(good, broken))], [several], None)
+    assert "<small>seed 1: the training diverged: L = &lt;nan&gt;</small>" in rows
+    alone = replace(several, plan=replace(several.plan, seeds=(1,)), outcomes=(broken,))
+    assert verdict(str, alone, alone) == "The training diverged."
+
+
+def test_what_each_model_wrote_stands_below_the_curves_with_its_quotations_marked(engine: IdleEngine) -> None:
+    """Of every experiment in a closed part, for both prefixes and every seed."""
+    app, ours = open_app("reproduce"), shipped("notes")
+    parts = {part.label: part for part in app.expander}
+    assert any(result.outcomes for result in ours.results)
+    for result in ours.results:
+        part = parts[result.experiment.label]
+        assert not part.proto.expanded
+        shown = [element.value.replace("\\", "") for element in part.markdown]
+        texts = [(o.seed, text) for o in result.outcomes for text in o.texts.values()]
+        assert len(texts) == 2 * len(result.outcomes)
+        for (seed, text), said in zip(texts, shown, strict=True):
+            heading, written, *_rest = said.split("  \n")
+            assert heading == f"seed {seed}"
+            assert re.sub(r":orange-background\[(.*?)\]", r"\1", written) == text
+            assert (":orange-background[" in written) == bool(quoted_from(ours.plan.corpus.training, text).quotations)
+    assert any("Marked is what stands word for word" in caption.value for caption in app.caption)
+
+
+@pytest.mark.parametrize("name", ["d2l-lstm", "d2l-lstm-bidirectional"])
+def test_a_bidirectional_models_texts_say_why_it_cannot_continue(name: str) -> None:
+    """Before it has written anything, its part says when that will be."""
+    app = AppTest.from_function(_texts_of, args=(name,)).run()
+    captions = [caption.value for caption in app.caption]
+    assert (why_it_cannot_continue(str) in captions) == name.endswith("bidirectional")
+    assert "The first text appears after some epochs." in captions
+
+
+def _texts_of(name: str) -> None:
+    from types import SimpleNamespace
+
+    from rnnviz.analysis.published import D2L
+    from rnnviz.analysis.reproduction import Plan, Result
+    from rnnviz.chapters.reproduce.texts import show_texts
+    from rnnviz.text.corpora import split
+
+    plan = Plan(split("the quick brown fox jumps over the lazy dog. " * 60), table=D2L)
+    show_texts(SimpleNamespace(translate=str), [Result(plan, D2L.experiments[name], ())])  # type: ignore[arg-type]
+
+
 def test_the_report_can_be_downloaded_with_its_curves() -> None:
     """It is the one that the command writes."""
     shown, machine = result("gru", 1.4, 1.6), Machine("2", "3", "Linux on a toaster", 1)
@@ -174,6 +260,63 @@ def test_curves_share_an_axis_and_their_labels_do_not_meet() -> None:
     places = sorted(label["y"] for label in figures[0]["layout"]["annotations"])
     assert min(np.diff(places)) > 0.09
     assert not math.isnan(places[-1])
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("name", ["d2l-lstm", "d2l-lstm-bidirectional"])
+def test_the_perplexity_of_a_model_that_reads_ahead_is_never_shown_bare(language: str, name: str) -> None:
+    """Its three rows, its description, its curves and their table say so; another model's do not."""
+    _, ahead = translator(language), D2L.experiments[name].sees_the_future
+    assert ahead == name.endswith("bidirectional")
+    reached = result("gru", 1.5)
+    shown = replace(reached, plan=replace(reached.plan, table=D2L), experiment=D2L.experiments[name])
+    frame: Any = SimpleNamespace(translate=_)
+    rows = table_of(frame, [shown], [shown], None)
+    marked = [_("{name}, future read").format(name=_(name)) for name in ("book", "here")] + [_("held-out, future read")]
+    assert [f'<th scope="row">{label}</th>' in rows for label in marked] == [ahead] * 3
+    assert (why_not_a_language_model(_) in _in_words(frame, shown)) == ahead
+    drawn = {line["name"] for line in experiment_figure(shown, {}, common_limits([shown], {}), _)["data"]}
+    columns = " ".join(_numbers(frame, shown))
+    for label in (_("training, future read"), _("held-out, future read")):
+        assert (label in drawn) == (label in columns) == ahead
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_every_curve_has_the_lines_of_guessing_and_counting(engine: IdleEngine, language: str) -> None:
+    """Uniform, unigram and the n-grams of orders 2 to 5, each with its label beside the axis, apart from others."""
+    _ = translator(language)
+    compared = references(shipped("notes").plan.corpus)
+    names = [_("uniform"), _("unigram"), *(_("{n}-gram").format(n=order) for order in REFERENCE_ORDERS)]
+    values = [compared.uniform, compared.unigram, *compared.ngrams.values()]
+    for chart in charts(open_app("reproduce", language)).values():
+        drawn = {line["name"]: line["y"] for line in chart["data"]}
+        assert [drawn[name] for name in names] == [[value, value] for value in values]
+        beside = [label for label in chart["layout"]["annotations"] if label.get("xref") == "paper"]
+        assert set(names) < {label["text"] for label in beside}
+        places = sorted(label["y"] for label in beside)
+        assert min(np.diff(places)) > 0.09
+        assert 0 <= places[0] <= places[-1] <= 1
+        assert max(len(label["text"]) for label in beside) * 5 < chart["layout"]["margin"]["r"]
+
+
+def test_the_best_held_out_epoch_is_marked_on_the_curve() -> None:
+    """That of every seed by a dot, and the best of all in words, here and in the description."""
+    reached = result("gru-scratch", 1.4, 1.6)
+    outcomes = []
+    for outcome, (best, value) in zip(reached.outcomes, ((7, 20.0), (90, 19.5)), strict=True):
+        epochs = list(outcome.epochs)
+        epochs[best - 1] = replace(epochs[best - 1], held_out_perplexity=value)
+        epochs[best + 1] = replace(epochs[best + 1], held_out_perplexity=math.inf)
+        outcomes.append(replace(outcome, epochs=tuple(epochs)))
+    shown = replace(reached, outcomes=tuple(outcomes))
+    figure = experiment_figure(shown, {}, common_limits([shown], {}))
+    dots = [(line["x"], line["y"]) for line in figure["data"] if line["name"] == "lowest held-out"]
+    assert dots == [([7], [20.0]), ([90], [19.5])]
+    (line,) = figure["layout"]["shapes"]
+    assert (line["x0"], line["y1"]) == (90, 19.5)
+    assert "best held-out: 19.5 in epoch 90" in [label["text"] for label in figure["layout"]["annotations"]]
+    frame: Any = SimpleNamespace(translate=str)
+    assert "Best held-out: 19.5 in epoch 90." in _in_words(frame, shown)
 
 
 # What holds it back
@@ -212,6 +355,20 @@ def test_early_stopping_fades_what_comes_after_the_best_epoch() -> None:
         )
         assert kept[0]["x"][-1] == dot["x"][0]
         assert len(kept[0]["x"]) + sum(len(line["x"]) - 1 for line in rest) == len(curve.step)
+
+
+def test_what_is_infinite_is_left_out() -> None:
+    """A held-out perplexity may be, in the last epoch too; the axis, the labels and the dot stand where they can."""
+    learned = Learned(np.arange(3), np.array([9.0, np.inf, 5.0]), np.array([8.0, 7.0, np.inf]))
+    nothing = Learned(np.arange(3), np.array([9.0, 8.0, 5.0]), np.full(3, np.inf))
+    curves = {str(n): learned for n in range(len(VARIANTS) - 1)} | {"none": nothing}
+    figure = held_back_figure(curves, None, {"2-gram": math.inf}, early=True)
+    drawn = np.concatenate([np.asarray(line["y"], float) for line in figure["data"]])
+    assert np.isfinite(drawn).all()
+    assert np.isfinite([note["y"] for note in figure["layout"]["annotations"]]).all()
+    assert np.isfinite(figure["layout"]["yaxis"]["range"]).all()
+    dots = {line["name"]: line["y"] for line in figure["data"] if line["mode"] == "markers"}
+    assert dots == {str(n): [7.0] for n in range(len(VARIANTS) - 1)}
 
 
 def test_the_switches_are_those_of_one_live_training(engine: IdleEngine) -> None:

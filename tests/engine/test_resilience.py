@@ -596,11 +596,13 @@ def test_an_unwatched_run_is_paused_after_its_grace_period(scripted: Engine, scr
 def test_the_runs_of_a_visitor_and_of_all_together_are_limited(scripted: Engine, script: Script) -> None:
     """The message says how many there are and how many are allowed; ended and paused ones do not count."""
     own = [scripted.submit(SHORT, CORPUS, visitor="a") for _ in range(2)]
+    assert (scripted.has_room("a"), scripted.has_room("b")) == (False, True)
     with pytest.raises(InputError, match="2 of your runs are under way; this server allows 2"):
         scripted.submit(SHORT, CORPUS, visitor="a")
     scripted.submit(SHORT, CORPUS, visitor="b")
     with pytest.raises(InputError, match="3 runs are under way; this server allows 3"):
         scripted.submit(SHORT, CORPUS, visitor="c")
+    assert not scripted.has_room("b")
     scripted.pause(own[0])
     scripted.submit(SHORT, CORPUS, visitor="a")
     with pytest.raises(InputError, match="under way"):

@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 
+from rnnviz.analysis.deep import DEPTHS, deep_config
+from rnnviz.analysis.experiments import CELLS, study_config
+from rnnviz.analysis.restoring import DIRECTIONS, restoring_config
+from rnnviz.analysis.side_by_side import (
+    BIASES,
+    IMPLEMENTATIONS,
+    STARTS,
+    implementation_config,
+    recall_config,
+    start_config,
+)
 from rnnviz.config import ModelConfig, TrainConfig
 from rnnviz.engine.settings import HOSTED, MIB, Limits, Settings, estimated_memory
 from rnnviz.errors import InputError
+from rnnviz.text.corpora import corpus_of
 
 
 @pytest.mark.parametrize(
@@ -65,6 +78,22 @@ def test_a_hosted_server_has_limits_and_each_can_be_set() -> None:
     assert (one.limits.units, one.limits.run_seconds, one.limits.layers) == (64, 60, HOSTED.layers)
     laptop = Settings.from_environment({"RNNVIZ_MAX_EPOCHS": "7"}).limits
     assert (laptop.epochs, laptop.units) == (7, Limits().units)
+
+
+@pytest.mark.parametrize("text", ["tales-en", "lyrics-zh"])
+def test_a_hosted_server_allows_whatever_the_pages_train_side_by_side(text: str) -> None:
+    """All runs of a group at once, each within the limits; and every depth that the Deep page offers."""
+    groups = [
+        [start_config(name, text) for name in STARTS],
+        [implementation_config("lstm", name, text) for name in IMPLEMENTATIONS],
+        [recall_config(f"{bias:g}", "recall") for bias in BIASES],
+        [restoring_config(name) for name in DIRECTIONS],
+        [study_config(cell, text) for cell in CELLS],
+        *([replace(deep_config(layers), corpus=text)] for layers in DEPTHS),
+    ]
+    assert max(map(len, groups)) <= HOSTED.visitor_runs
+    for config in (config for group in groups for config in group):
+        HOSTED.check(config, len(corpus_of(config).vocabulary))
 
 
 @pytest.mark.parametrize(

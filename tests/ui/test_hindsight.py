@@ -43,6 +43,14 @@ def test_the_sentence_has_the_best_epoch_the_clipped_steps_and_the_gates() -> No
     )
 
 
+@pytest.mark.parametrize(("language", "said"), [("en", "perplexity, future read, was"), ("zh", "困惑度（已读未来）在")])
+def test_the_perplexity_of_a_model_that_reads_ahead_is_called_so(language: str, said: str) -> None:
+    """It is not a language model's."""
+    known = EPOCHS, norms(1.0), 0.0, None, None, translator(language)
+    assert said in what_changed(*known, reads_ahead=True)
+    assert said not in what_changed(*known)
+
+
 @pytest.mark.parametrize(
     ("known", "said"),
     [

@@ -83,3 +83,8 @@ def test_n_gram_models_and_the_best_epoch_write_beside_it(
     assert "".join(text["characters"]) == "<b>**river**</b>"
     assert (call["function"], call["run"], call["checkpoint"]) == ("rnnviz.nn.execution:generate", run.id, BEST)
     assert (call["length"], call["temperature"]) == (200, 1.0)
+    app.run()
+    assert len(asked) == 1
+    run.save_checkpoint(run.load_checkpoint(), BEST)  # of the same epoch, as after a run that was resumed
+    app.run()
+    assert len(asked) == 2

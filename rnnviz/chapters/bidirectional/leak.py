@@ -11,14 +11,13 @@ from rnnviz.chapters.bidirectional.models import choose_reading, leakage_of
 from rnnviz.errors import InputError
 from rnnviz.figures.bidirectional import leak_figures
 from rnnviz.figures.kit import visible
-from rnnviz.i18n import quantity
+from rnnviz.i18n import LANGUAGES, quantity
 from rnnviz.runs.folder import Run
 from rnnviz.text.corpora import DATA
 from rnnviz.ui.charts import Chart, Slider
 from rnnviz.ui.frame import Frame, show_error
 from rnnviz.ui.limits import Limit, show_measured
 from rnnviz.ui.pictures import pictures
-from rnnviz.ui.run_view import ships
 
 
 def leak(frame: Frame) -> None:
@@ -28,8 +27,7 @@ def leak(frame: Frame) -> None:
     if chosen is None:
         return
     run, text = chosen
-    language = run.folder.name.removeprefix("bidirectional-") if ships(run) else frame.language
-    one = Run.open(DATA / f"gru-{language}")
+    one = _of_one_direction(run)
     try:
         both, other = (leakage_of(each, str(each.folder), each.reports_size(), text) for each in (run, one))
     except InputError as error:
@@ -40,6 +38,13 @@ def leak(frame: Frame) -> None:
         pictures(_charts(frame, both.leak, other.leak), key="leak", slider=_slider(frame, both.leak.text))
         if len(text) > LENGTH:
             st.caption(frame.translate("Of the text the first {count} characters are drawn.").format(count=LENGTH))
+
+
+def _of_one_direction(run: Run) -> Run:
+    """The GRU of one direction that ships and knows most of the characters of a run's text."""
+    text = run.corpus.training
+    models = [Run.open(DATA / f"gru-{language}") for language in LANGUAGES]
+    return max(models, key=lambda model: sum(character in model.corpus.vocabulary for character in text))
 
 
 def _show_scores(frame: Frame, place: Any, leakage: Leakage, vocab_size: int) -> None:

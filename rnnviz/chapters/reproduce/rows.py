@@ -10,7 +10,7 @@ from rnnviz.chapters.reproduce.series import Series, is_going
 from rnnviz.engine.jobs import LIVE
 from rnnviz.errors import InputError
 from rnnviz.figures.report import perplexity_text, published_text
-from rnnviz.i18n import Translate, duration, quantity
+from rnnviz.i18n import Translate, duration, perplexity_names, quantity
 from rnnviz.ui.frame import Frame, engine
 from rnnviz.ui.labels import state_names
 from rnnviz.ui.run_view import follow
@@ -36,14 +36,16 @@ def _body(frame: Frame, result: Result, words: str, series: Series | None) -> st
     """Three rows of numbers beside the experiment's name, what it is doing, and the verdict."""
     _ = frame.translate
     experiment, marks = result.experiment, result.plan.marks
-    source = _("notes") if result.plan.table.name == "notes" else _("book")
+    source, here = _("notes") if result.plan.table.name == "notes" else _("book"), _("here")
+    if experiment.sees_the_future:
+        source, here = (_("{name}, future read").format(name=name) for name in (source, here))
+    _training, held_out = perplexity_names(_, reads_ahead=experiment.sees_the_future)
     seconds = result.seconds_per_epoch
-    held_out = _("held-out, future read") if experiment.sees_the_future else _("held-out")
     rows = (
         ("theirs", source, [published_text(result, epoch) for epoch in marks], experiment.seconds_per_epoch),
         (
             "ours",
-            _("here"),
+            here,
             [_spread(result.perplexity(epoch)) for epoch in marks],
             seconds.median if seconds else None,
         ),
@@ -72,15 +74,18 @@ def _median(spread: Spread | None) -> str:
 
 
 def _doing(frame: Frame, result: Result, series: Series | None) -> str:
-    """Of a visitor's experiment, what it is doing and where its run can be opened."""
+    """Of a visitor's experiment, what it is doing and where its run can be opened; of a shipped one, what it lacks."""
+    _ = frame.translate
     if series is None:
-        said = frame.translate("not run to its end") if result.outcomes else frame.translate("not run")
-        return "" if result.finished else f"<small>{escape(said)}</small>"
+        notes = [_("seed {seed}: {reason}").format(seed=o.seed, reason=o.failure) for o in result.outcomes if o.failure]
+        if not result.finished:
+            notes.append(_("not run to its end") if result.outcomes else _("not run"))
+        return "".join(f"<small>{escape(note)}</small>" for note in notes)
     run = series.runs.get(result.experiment.name)
     if run is None:
-        waits = frame.translate("waits for its turn") if is_going(series.key) else frame.translate("not begun")
+        waits = _("waits for its turn") if is_going(series.key) else _("not begun")
         return f"<small>{escape(waits)}</small>"
-    said, opened = " · ".join(_progress(frame, series, result)), frame.translate("Open the run")
+    said, opened = " · ".join(_progress(frame, series, result)), _("Open the run")
     return f'<small>{escape(said)} <a href="train?run={run.id}" target="_blank">{escape(opened)}</a></small>'
 
 
@@ -104,21 +109,34 @@ def _progress(frame: Frame, series: Series, result: Result) -> Iterator[str]:
 def verdict(translate: Translate, result: Result, shipped: Result | None) -> str:
     """How what was reached compares with what was published, and a visitor's run with the shipped seeds.
 
-    `shipped` is the shipped result on the same text, which may be the result itself; None for another text.
+    `shipped` is the shipped result on the same text, which may be the result itself; None for another text. Only
+    several shipped seeds have a range.
     """
     _ = translate
     epoch, value = max(result.experiment.recorded.items())
     ours, decimals = result.perplexity(epoch), result.plan.table.decimals
     if ours is None:
-        return ""
+        return _("The training diverged.") if any(outcome.failure for outcome in result.outcomes) else ""
     theirs = _compared(_, ours, value, decimals, several=len(result.outcomes) > 1)
-    seeds = shipped and shipped is not result and shipped.perplexity(epoch)
-    if not seeds:
+    seeds = shipped.perplexity(epoch) if shipped and shipped is not result else None
+    if shipped is None or seeds is None:
         return theirs
+    if sum(outcome.perplexity(epoch) is not None for outcome in shipped.outcomes) == 1:
+        return _beside_one_seed(_, ours.median, seeds.median) + " " + theirs
     low, high = perplexity_text(seeds.lowest), perplexity_text(seeds.highest)
     if seeds.place(ours.median, 6) == "inside":
         return _("Inside our seeds, {low} to {high}.").format(low=low, high=high) + " " + theirs
     return _("Outside our seeds, {low} to {high}.").format(low=low, high=high) + " " + theirs
+
+
+def _beside_one_seed(translate: Translate, yours: float, shipped: float) -> str:
+    _ = translate
+    value, share = perplexity_text(shipped), abs(yours / shipped - 1)
+    if perplexity_text(yours) == value:
+        return _("Our one seed reached the same, {value}.").format(value=value)
+    if yours < shipped:
+        return _("Our one seed reached {value}; yours is {share:.1%} below it.").format(value=value, share=share)
+    return _("Our one seed reached {value}; yours is {share:.1%} above it.").format(value=value, share=share)
 
 
 def _compared(translate: Translate, ours: Spread, value: float, decimals: int, *, several: bool) -> str:

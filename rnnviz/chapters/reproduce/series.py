@@ -117,13 +117,17 @@ def _remember(series: Series) -> None:
 
 
 def advance(frame: Frame, series: Series) -> None:
-    """If the series is going and there is room, go on with a run that was halted, or start the next one."""
+    """If the series is going and there is room, go on with a run that was halted, or start the next one.
+
+    It waits while other runs take up what the server allows; before its first run nothing would remember it, so that
+    it is refused instead.
+    """
     if not is_going(series.key):
         return
     moving, halted, missing = series.moving, series.halted, series.missing
     if not (halted or missing):
         set_going(series.key, False)
-    elif len(moving) < room():
+    elif len(moving) < room() and (not series.runs or engine().has_room(visitor())):
         try:
             begun = _begin(series, halted, missing)
         except InputError as error:

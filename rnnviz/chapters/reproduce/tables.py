@@ -24,10 +24,13 @@ from rnnviz.chapters.reproduce.series import (
     room,
     set_going,
 )
+from rnnviz.chapters.reproduce.texts import show_texts
 from rnnviz.errors import InputError
+from rnnviz.figures.references import reference_values
 from rnnviz.figures.report import perplexity_text, report_files
 from rnnviz.figures.reproduce import common_limits, experiment_figure
-from rnnviz.i18n import duration
+from rnnviz.i18n import duration, perplexity_names, why_not_a_language_model
+from rnnviz.runs.reports import best_held_out
 from rnnviz.text.corpora import CORPORA, Corpus
 from rnnviz.text.ngram import References, references
 from rnnviz.ui.charts import Chart
@@ -64,6 +67,7 @@ def _reproduction(frame: Frame, table: Table) -> None:
         st.html(table_of(frame, results, ours.results, series))
         _say_what_differs(frame, ours, series)
         pictures(*([chart] for chart in _charts(frame, results)), key=f"{table.name}-curves")
+        show_texts(frame, results)
 
     live_part(frame, lambda: series.phase if series else "finished", draw, least_seconds=_REFRESH_SECONDS)
     _buttons(frame, table, ours, series)
@@ -102,9 +106,7 @@ def _name(frame: Frame, corpus: Corpus) -> str:
 def _charts(frame: Frame, results: Sequence[Result]) -> list[Chart]:
     _ = frame.translate
     compared = _references(results[0].plan.corpus)
-    lines = {_("uniform"): float(compared.uniform)}
-    order = compared.best_order()
-    lines[_("{n}-gram").format(n=order)] = compared.ngrams[order]
+    lines = {_("uniform"): float(compared.uniform)} | reference_values(compared, _)
     limits = common_limits(results, lines)
     return [
         Chart(
@@ -126,16 +128,20 @@ def _in_words(frame: Frame, result: Result) -> str:
     if not reached:
         return _("No epoch has ended yet.")
     training, held_out = result.perplexity(reached), result.held_out(reached)
-    return _("At epoch {epoch:,}: training perplexity {training}, held-out {held_out}.").format(
+    said = _("At epoch {epoch:,}: training perplexity {training}, held-out {held_out}.").format(
         epoch=reached,
         training=perplexity_text(training.median) if training else "–",
         held_out=perplexity_text(held_out.median) if held_out else "–",
     )
+    if best := best_held_out(epoch for outcome in result.outcomes for epoch in outcome.epochs):
+        value = perplexity_text(best.held_out_perplexity or np.nan)
+        said += " " + _("Best held-out: {value} in epoch {epoch:,}.").format(value=value, epoch=best.epoch)
+    return f"{said} {why_not_a_language_model(_)}" if result.experiment.sees_the_future else said
 
 
 def _numbers(frame: Frame, result: Result) -> dict[str, list[float | int]]:
     _ = frame.translate
-    training, held_out_name = _("training"), _("held-out")
+    training, held_out_name = perplexity_names(_, reads_ahead=result.experiment.sees_the_future)
     longest = max((len(outcome.epochs) for outcome in result.outcomes), default=0)
     table: dict[str, list[float | int]] = {_("epoch"): list(range(1, longest + 1))}
     for outcome in result.outcomes:
