@@ -18,6 +18,7 @@ from rnnviz.errors import InputError
 from rnnviz.figures.curves import gradient_norm_figure, perplexity_figure
 from rnnviz.figures.gates import Order, gates_figure
 from rnnviz.figures.kit import Figure
+from rnnviz.figures.module_trace import ModuleTrace
 from rnnviz.i18n import SOURCE, Translate, match_language, translator
 from rnnviz.runs.folder import Run
 from rnnviz.runs.follower import Follower
@@ -34,19 +35,33 @@ _MOST_CHARACTERS = 60  # that fit side by side
 
 
 def show(
-    shown: Run | Trace, *, signal: str | None = None, layer: int = 1, direction: str = "forward", language: str = SOURCE
+    shown: Run | Trace | ModuleTrace,
+    *,
+    signal: str | None = None,
+    layer: int = 1,
+    direction: str = "forward",
+    batch: int = 0,
+    labels: Sequence[str] | None = None,
+    language: str = SOURCE,
 ) -> None:
-    """Show a run's curves and its newest recording, or a trace, below the cell of a notebook.
+    """Show a run's curves and its newest recording, a trace, or a module's trace below the cell of a notebook.
 
-    `signal` is one of the trace's names, such as "Z" for the update gate; it is the cell's main one by default.
-    `language` is "en" or "zh". Raises InputError for a signal, a layer or a direction that the trace does not
-    have, and where anywidget is not installed.
+    `signal` is one of the trace's names, such as "Z" for the update gate, or in a module's trace its name in words; it
+    is the cell's main one by default. In a module's trace `batch` says which sequence, and `labels` are the names of
+    its steps, such as the tokens that were read. `language` is "en" or "zh". Raises InputError for a signal, a layer, a
+    direction or a sequence that the trace does not have, for labels that do not fit, and where anywidget is missing.
     """
     _ = translator(match_language(language))
-    trace = shown if isinstance(shown, Trace) else shown.recording()
-    figures = [] if isinstance(shown, Trace) else _curves_of(shown, _)
-    if trace is not None:
-        figures.append(_gates(trace, signal, layer, direction, "similarity", _))
+    if isinstance(shown, ModuleTrace):
+        figure = shown.figure(
+            signal or shown.record.main, batch=batch, labels=labels, layer=layer, direction=direction, language=language
+        )
+        figures: list[Any] = [figure]
+    else:
+        trace = shown if isinstance(shown, Trace) else shown.recording()
+        figures = [] if isinstance(shown, Trace) else _curves_of(shown, _)
+        if trace is not None:
+            figures.append(_gates(trace, signal, layer, direction, "similarity", _))
     _display([_widget(figure, height) for figure, height in zip(figures, _HEIGHTS[-len(figures) :], strict=True)])
 
 

@@ -7,7 +7,9 @@ from typing import Any
 
 import nbformat
 import pytest
+import torch
 from nbclient import NotebookClient
+from torch import nn
 
 import rnnviz
 from rnnviz import notebook
@@ -71,6 +73,24 @@ def test_a_run_and_a_trace_are_shown(displayed: list[Any]) -> None:
     (gates,) = displayed
     assert gates.data[0].colorbar.title.text == "Rₜ"
     assert len(gates.layout.xaxis.ticktext) <= 60
+
+
+def test_a_modules_trace_is_shown(displayed: list[Any]) -> None:
+    """The signal is asked for by symbol or name and is the cell's main one by default; so are sequence and labels."""
+    lstm = nn.LSTM(3, 4, num_layers=2, bidirectional=True)
+    (trace,) = rnnviz.trace_module(lstm, torch.randn(5, 2, 3)).values()
+    rnnviz.show(trace)
+    where: dict[str, Any] = {"layer": 2, "direction": "backward", "batch": 1, "labels": list("abcde"), "language": "zh"}
+    for signal in ("O", "output gate"):
+        rnnviz.show(trace, signal=signal, **where)
+    main, *output = displayed
+    assert main.data[0].colorbar.title.text == "Fₜ"
+    for figure in output:
+        assert figure.layout.title.text == "LSTM: Oₜ · 输出门 · 第 2 层 · 反向"
+        assert figure.layout.xaxis.ticktext == tuple("abcde")
+        assert sorted(figure.data[0].z[:, 0]) == sorted(trace.signal("O", 2, "backward")[0, 1])
+    with pytest.raises(InputError, match="LSTM has no signal 'Z'"):
+        rnnviz.show(trace, signal="Z")
 
 
 @pytest.mark.parametrize(

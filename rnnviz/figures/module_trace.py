@@ -15,6 +15,7 @@ from rnnviz.errors import InputError
 from rnnviz.figures.cell_view import cell_page, pack_sequence
 from rnnviz.figures.gates import Order, signal_figure
 from rnnviz.figures.kit import visible
+from rnnviz.i18n import SOURCE, match_language, translator
 from rnnviz.signals import SIGNALS
 
 _MOST_LABELS = 60
@@ -36,21 +37,23 @@ class ModuleTrace(ModuleSignals):
         layer: int = 1,
         direction: str = "forward",
         order: Order = "similarity",
+        language: str = SOURCE,
     ) -> go.Figure:
-        """A signal of one sequence as a heatmap: units down, steps across.
+        """A signal of one sequence as a heatmap: units down, steps across. `language` is "en" or "zh".
 
         Raises InputError for a signal, layer, direction or sequence that is not there, or labels that do not fit.
         """
+        _ = translator(match_language(language))
         known, length = self.known(name, layer, direction), self.length(batch)
         values = self.signal(known, layer, direction)[:length, batch]
         names = visible(self._labels(labels, length))
-        figure = go.Figure(signal_figure(self.record, known, values, names, direction, order))
+        figure = go.Figure(signal_figure(self.record, known, values, names, direction, order, _))
         several = len(of_layer(self.signals, 2)) + len(of_layer(self.signals, 1, "backward")) > 0
-        where = f", layer {layer}, {direction}" if several else ""
-        title = f"{self.name}: {SIGNALS[known].symbol}, {SIGNALS[known].label}{where}"
+        where = (_("layer {n}").format(n=layer), _(direction)) if several else ()
+        title = f"{self.name}: " + " · ".join((SIGNALS[known].symbol, _(SIGNALS[known].label), *where))
         told = range(0, length, -(-length // _MOST_LABELS))
         axis = {
-            "title": {"text": "step"},
+            "title": {"text": _("time step t")},
             "tickvals": list(told),
             "ticktext": [names[t] for t in told],
             "tickangle": -90 if max(map(len, names)) > 2 else 0,
