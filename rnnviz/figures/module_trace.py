@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
+from numpy.typing import NDArray
 
 from rnnviz.analysis.module_signals import ModuleSignals
 from rnnviz.cells import of_layer
@@ -104,7 +106,7 @@ class ModuleTrace(ModuleSignals):
         rows = "".join(
             f"<tr><td>{key}</td><td>{SIGNALS[key.rpartition('.')[2]].symbol}</td>"
             f"<td>{SIGNALS[key.rpartition('.')[2]].label}</td><td>{' × '.join(map(str, values.shape))}</td>"
-            f"<td>{np.nanmin(values):.3g}</td><td>{np.nanmean(values):.3g}</td><td>{np.nanmax(values):.3g}</td></tr>"
+            f"<td>{'</td><td>'.join(_range(values))}</td></tr>"
             for key, values in self.signals.items()
         )
         heads = "".join(
@@ -116,3 +118,8 @@ class ModuleTrace(ModuleSignals):
             f"states by at most {self.largest_difference:.1e}.{keeps}</p>"
             f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
         )
+
+
+def _range(values: NDArray[Any]) -> list[str]:
+    """The least, mean and largest number, as words; nothing where there are none, as in an empty batch."""
+    return [f"{of(values):.3g}" if values.size else "" for of in (np.nanmin, np.nanmean, np.nanmax)]

@@ -370,6 +370,17 @@ def test_nan_can_be_looked_at() -> None:
     assert np.isnan(trace.signal("C")).any(axis=(1, 2)).tolist() == [False] * 3 + [True] * 3
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_batch_may_be_empty(kind: str) -> None:
+    """As torch allows it: the trace has signals of no sequence, and its table can be shown."""
+    (trace,) = rnnviz.trace_module(KINDS[kind](D, UNITS, bidirectional=True), torch.randn(T, 0, D)).values()
+    assert trace.signal("H").shape[:2] == (T, 0)
+    assert trace.largest_difference == 0
+    assert trace._repr_html_().count("<tr>") == 1 + len(trace.signals)
+    with pytest.raises(InputError, match="batch is 0; allowed"):
+        trace.figure("H")
+
+
 # The trace
 
 
