@@ -28,6 +28,9 @@ class ModuleTrace(ModuleSignals):
 
     Where a picture takes `labels`, they are the names of the steps, such as the tokens that were read: as many as the
     sequence has steps, or as the longest one has. Without them steps are numbered from 1.
+
+    Z near 1 keeps the old state, as in torch and Keras; in Chung et al. (2014) it is one minus this. torch calls
+    H_tilde n, and C_tilde g. `html` and `cell` cannot show an LSTM with `proj_size`; `figure` and `signal` can.
     """
 
     def figure(
