@@ -1,13 +1,15 @@
 """Runs and traces in a notebook: curves and gates below the cell, which move while a model trains.
 
-Each picture is a Plotly FigureWidget. anywidget carries it into JupyterLab, VS Code and Colab alike, and
-it is updated in place: it keeps its zoom and does not blink, as an output that is displayed anew would.
+Each picture is a Plotly FigureWidget. anywidget carries it into JupyterLab, and is made for VS Code and Colab, which
+were not tried. It is updated in place: it keeps its zoom and does not blink, as an output that is displayed anew would.
 """
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import plotly.graph_objects as go
@@ -172,4 +174,6 @@ def _redraw(widget: Any, figure: Figure) -> None:
 def _display(widgets: Sequence[Any]) -> None:
     from IPython.display import display
 
+    if "google.colab" in sys.modules:  # which shows other people's widgets only when it is told to
+        import_module("google.colab.output").enable_custom_widget_manager()
     display(*widgets)

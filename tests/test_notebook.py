@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import nbformat
@@ -107,6 +109,18 @@ def test_what_a_trace_does_not_have_is_refused(displayed: list[Any], asked: dict
         rnnviz.show(Run.open(DATA / "example-en"), **asked)
     assert str(raised.value) == message
     assert displayed == []
+
+
+def test_colab_is_told_to_show_widgets_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the first one is displayed, since it does not by default. Elsewhere there is no such module."""
+    done: list[Any] = []
+    monkeypatch.setattr("IPython.display.display", lambda *shown: done.extend(shown))
+    notebook._display(["picture"])
+    output = SimpleNamespace(enable_custom_widget_manager=lambda: done.append("enabled"))
+    monkeypatch.setitem(sys.modules, "google.colab", SimpleNamespace(output=output))
+    monkeypatch.setitem(sys.modules, "google.colab.output", output)
+    notebook._display(["picture"])
+    assert done == ["picture", "enabled", "picture"]
 
 
 def test_without_anywidget_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
