@@ -73,8 +73,10 @@ def train_live(
     """Train a model below the cell of a notebook, and return its trainer, whose `model` has been trained.
 
     Perplexity, gradient norm and a signal over the probe text move while it trains. `corpus` is the
-    configuration's by default. The numbers are those of `rnnviz.train`. Raises InputError as `show` does.
+    configuration's by default. The numbers are those of `rnnviz.train`. Like the command it uses one thread unless
+    OMP_NUM_THREADS is set: more gain little, and lose much when other programs run. Raises InputError as `show` does.
     """
+    from rnnviz.nn.execution import in_one_thread
     from rnnviz.nn.tracing import trace
     from rnnviz.nn.training import Trainer
 
@@ -92,12 +94,13 @@ def train_live(
 
     widgets = [_widget(figure, height) for figure, height in zip(figures(), _HEIGHTS, strict=True)]
     _display(widgets)
-    while not trainer.finished:
-        reports = _advance(trainer)
-        epochs += [report for report in reports if isinstance(report, EpochReport)]
-        norms += GlobalNorms.of(report for report in reports if isinstance(report, StepReport))
-        for widget, figure in zip(widgets, figures(), strict=True):
-            _redraw(widget, figure)
+    with in_one_thread():
+        while not trainer.finished:
+            reports = _advance(trainer)
+            epochs += [report for report in reports if isinstance(report, EpochReport)]
+            norms += GlobalNorms.of(report for report in reports if isinstance(report, StepReport))
+            for widget, figure in zip(widgets, figures(), strict=True):
+                _redraw(widget, figure)
     if trainer.failure:
         print(InputError(_(trainer.failure.message), **trainer.failure.values))
     return trainer

@@ -38,18 +38,29 @@ def displayed(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 
 def test_a_training_moves_the_pictures_and_is_the_same(displayed: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three pictures are displayed before the first step. In the end they show what `train` reports."""
+    """Three pictures are displayed before the first step. In the end they show what `train` reports.
+
+    It takes one thread, since many small products are slow in several, and leaves torch as it was.
+    """
     redrawn: list[int] = []
+    threads: set[int] = set()
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     redraw = notebook._redraw
 
     def note(widget: Any, figure: Any) -> None:
         assert len(displayed) == 3
         redraw(widget, figure)
         redrawn.append(id(widget))
+        threads.add(torch.get_num_threads())
 
     monkeypatch.setattr(notebook, "_redraw", note)
     monkeypatch.setattr(notebook, "REFRESH_SECONDS", 0.0)  # so that every step is drawn
-    trainer = rnnviz.train_live(CONFIG)
+    torch.set_num_threads(2)
+    try:
+        trainer = rnnviz.train_live(CONFIG)
+        assert (threads, torch.get_num_threads()) == ({1}, 2)
+    finally:
+        torch.set_num_threads(1)
     perplexity, norm, gates = displayed
     assert redrawn.count(id(gates)) >= trainer.total_steps
     reports = list(rnnviz.train(CONFIG, corpus_of(CONFIG)))
