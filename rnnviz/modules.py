@@ -22,10 +22,15 @@ def trace_module(model: Module, *inputs: Any, **kwargs: Any) -> dict[str, Module
     state at which an earlier one ended goes on with its sequence, as in the loop of a decoder, and each other call
     begins a new one. The second has the key `name#2`, and so on. A module that was not called has none.
 
+    Signs and names differ between frameworks. Z near 1 keeps the old state, as in torch and Keras; in Chung et al.
+    (2014) it is one minus this. torch calls H_tilde n, and C_tilde g. An LSTM with `proj_size` has all its signals
+    but no drawing of its cell, since its hidden state has other units than its gates.
+
     Raises InputError where there is no recurrent module or none was called; where a module drops out what its layers
     hand on, because it is in training mode; and where the replay differs from the module's own output or state by
-    more than 1e-12 in float64, 1e-5 in float32, 0.02 in float16 (and TF32), or 0.1 in bfloat16, relative to the
-    largest value where that is above 1.
+    more than 1e-12 in float64, 1e-5 in float32, 0.02 in float16, or 0.1 in bfloat16, relative to the largest value
+    where that is above 1. On CUDA float32 has float16's 0.02 as long as torch.backends.cudnn.allow_tf32 is True,
+    which it is by default, because cuDNN then multiplies with ten bits.
     """
     from rnnviz.nn.modules import replay
 

@@ -1,13 +1,15 @@
 """Runs and traces in a notebook: curves and gates below the cell, which move while a model trains.
 
-Each picture is a Plotly FigureWidget. anywidget carries it into JupyterLab, VS Code and Colab alike, and
-it is updated in place: it keeps its zoom and does not blink, as an output that is displayed anew would.
+Each picture is a Plotly FigureWidget. anywidget carries it into JupyterLab, and is made for VS Code and Colab, which
+were not tried. It is updated in place: it keeps its zoom and does not blink, as an output that is displayed anew would.
 """
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import plotly.graph_objects as go
@@ -18,6 +20,7 @@ from rnnviz.errors import InputError
 from rnnviz.figures.curves import gradient_norm_figure, perplexity_figure
 from rnnviz.figures.gates import Order, gates_figure
 from rnnviz.figures.kit import Figure
+from rnnviz.figures.module_trace import ModuleTrace
 from rnnviz.i18n import SOURCE, Translate, match_language, translator
 from rnnviz.runs.folder import Run
 from rnnviz.runs.follower import Follower
@@ -34,19 +37,33 @@ _MOST_CHARACTERS = 60  # that fit side by side
 
 
 def show(
-    shown: Run | Trace, *, signal: str | None = None, layer: int = 1, direction: str = "forward", language: str = SOURCE
+    shown: Run | Trace | ModuleTrace,
+    *,
+    signal: str | None = None,
+    layer: int = 1,
+    direction: str = "forward",
+    batch: int = 0,
+    labels: Sequence[str] | None = None,
+    language: str = SOURCE,
 ) -> None:
-    """Show a run's curves and its newest recording, or a trace, below the cell of a notebook.
+    """Show a run's curves and its newest recording, a trace, or a module's trace below the cell of a notebook.
 
-    `signal` is one of the trace's names, such as "Z" for the update gate; it is the cell's main one by default.
-    `language` is "en" or "zh". Raises InputError for a signal, a layer or a direction that the trace does not
-    have, and where anywidget is not installed.
+    `signal` is one of the trace's names, such as "Z" for the update gate, or in a module's trace its name in words; it
+    is the cell's main one by default. In a module's trace `batch` says which sequence, and `labels` are the names of
+    its steps, such as the tokens that were read. `language` is "en" or "zh". Raises InputError for a signal, a layer, a
+    direction or a sequence that the trace does not have, for labels that do not fit, and where anywidget is missing.
     """
     _ = translator(match_language(language))
-    trace = shown if isinstance(shown, Trace) else shown.recording()
-    figures = [] if isinstance(shown, Trace) else _curves_of(shown, _)
-    if trace is not None:
-        figures.append(_gates(trace, signal, layer, direction, "similarity", _))
+    if isinstance(shown, ModuleTrace):
+        figure = shown.figure(
+            signal or shown.record.main, batch=batch, labels=labels, layer=layer, direction=direction, language=language
+        )
+        figures: list[Any] = [figure]
+    else:
+        trace = shown if isinstance(shown, Trace) else shown.recording()
+        figures = [] if isinstance(shown, Trace) else _curves_of(shown, _)
+        if trace is not None:
+            figures.append(_gates(trace, signal, layer, direction, "similarity", _))
     _display([_widget(figure, height) for figure, height in zip(figures, _HEIGHTS[-len(figures) :], strict=True)])
 
 
@@ -56,8 +73,10 @@ def train_live(
     """Train a model below the cell of a notebook, and return its trainer, whose `model` has been trained.
 
     Perplexity, gradient norm and a signal over the probe text move while it trains. `corpus` is the
-    configuration's by default. The numbers are those of `rnnviz.train`. Raises InputError as `show` does.
+    configuration's by default. The numbers are those of `rnnviz.train`. Like the command it uses one thread unless
+    OMP_NUM_THREADS is set: more gain little, and lose much when other programs run. Raises InputError as `show` does.
     """
+    from rnnviz.nn.execution import in_one_thread
     from rnnviz.nn.tracing import trace
     from rnnviz.nn.training import Trainer
 
@@ -75,12 +94,13 @@ def train_live(
 
     widgets = [_widget(figure, height) for figure, height in zip(figures(), _HEIGHTS, strict=True)]
     _display(widgets)
-    while not trainer.finished:
-        reports = _advance(trainer)
-        epochs += [report for report in reports if isinstance(report, EpochReport)]
-        norms += GlobalNorms.of(report for report in reports if isinstance(report, StepReport))
-        for widget, figure in zip(widgets, figures(), strict=True):
-            _redraw(widget, figure)
+    with in_one_thread():
+        while not trainer.finished:
+            reports = _advance(trainer)
+            epochs += [report for report in reports if isinstance(report, EpochReport)]
+            norms += GlobalNorms.of(report for report in reports if isinstance(report, StepReport))
+            for widget, figure in zip(widgets, figures(), strict=True):
+                _redraw(widget, figure)
     if trainer.failure:
         print(InputError(_(trainer.failure.message), **trainer.failure.values))
     return trainer
@@ -157,4 +177,6 @@ def _redraw(widget: Any, figure: Figure) -> None:
 def _display(widgets: Sequence[Any]) -> None:
     from IPython.display import display
 
+    if "google.colab" in sys.modules:  # which shows other people's widgets only when it is told to
+        import_module("google.colab.output").enable_custom_widget_manager()
     display(*widgets)

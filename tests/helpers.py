@@ -13,6 +13,7 @@ from pkgutil import resolve_name
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from streamlit.testing.v1 import AppTest
@@ -111,6 +112,11 @@ def until(condition: Callable[[], bool], seconds: float = SECONDS) -> None:
     while not condition():
         assert time.monotonic() < deadline, "not in time"
         time.sleep(0.02)
+
+
+def listens_at(process: int) -> set[str]:
+    """The addresses at which a process, without its children, waits for connections."""
+    return {s.laddr.ip for s in psutil.Process(process).net_connections() if s.status == "LISTEN"}
 
 
 @dataclass

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import nbformat
 import pytest
+import torch
 from nbclient import NotebookClient
+from torch import nn
 
 import rnnviz
 from rnnviz import notebook
@@ -34,18 +38,29 @@ def displayed(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 
 def test_a_training_moves_the_pictures_and_is_the_same(displayed: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three pictures are displayed before the first step. In the end they show what `train` reports."""
+    """Three pictures are displayed before the first step. In the end they show what `train` reports.
+
+    It takes one thread, since many small products are slow in several, and leaves torch as it was.
+    """
     redrawn: list[int] = []
+    threads: set[int] = set()
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     redraw = notebook._redraw
 
     def note(widget: Any, figure: Any) -> None:
         assert len(displayed) == 3
         redraw(widget, figure)
         redrawn.append(id(widget))
+        threads.add(torch.get_num_threads())
 
     monkeypatch.setattr(notebook, "_redraw", note)
     monkeypatch.setattr(notebook, "REFRESH_SECONDS", 0.0)  # so that every step is drawn
-    trainer = rnnviz.train_live(CONFIG)
+    torch.set_num_threads(2)
+    try:
+        trainer = rnnviz.train_live(CONFIG)
+        assert (threads, torch.get_num_threads()) == ({1}, 2)
+    finally:
+        torch.set_num_threads(1)
     perplexity, norm, gates = displayed
     assert redrawn.count(id(gates)) >= trainer.total_steps
     reports = list(rnnviz.train(CONFIG, corpus_of(CONFIG)))
@@ -73,6 +88,24 @@ def test_a_run_and_a_trace_are_shown(displayed: list[Any]) -> None:
     assert len(gates.layout.xaxis.ticktext) <= 60
 
 
+def test_a_modules_trace_is_shown(displayed: list[Any]) -> None:
+    """The signal is asked for by symbol or name and is the cell's main one by default; so are sequence and labels."""
+    lstm = nn.LSTM(3, 4, num_layers=2, bidirectional=True)
+    (trace,) = rnnviz.trace_module(lstm, torch.randn(5, 2, 3)).values()
+    rnnviz.show(trace)
+    where: dict[str, Any] = {"layer": 2, "direction": "backward", "batch": 1, "labels": list("abcde"), "language": "zh"}
+    for signal in ("O", "output gate"):
+        rnnviz.show(trace, signal=signal, **where)
+    main, *output = displayed
+    assert main.data[0].colorbar.title.text == "Fₜ"
+    for figure in output:
+        assert figure.layout.title.text == "LSTM: Oₜ · 输出门 · 第 2 层 · 反向"
+        assert figure.layout.xaxis.ticktext == tuple("abcde")
+        assert sorted(figure.data[0].z[:, 0]) == sorted(trace.signal("O", 2, "backward")[0, 1])
+    with pytest.raises(InputError, match="LSTM has no signal 'Z'"):
+        rnnviz.show(trace, signal="Z")
+
+
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
@@ -87,6 +120,18 @@ def test_what_a_trace_does_not_have_is_refused(displayed: list[Any], asked: dict
         rnnviz.show(Run.open(DATA / "example-en"), **asked)
     assert str(raised.value) == message
     assert displayed == []
+
+
+def test_colab_is_told_to_show_widgets_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the first one is displayed, since it does not by default. Elsewhere there is no such module."""
+    done: list[Any] = []
+    monkeypatch.setattr("IPython.display.display", lambda *shown: done.extend(shown))
+    notebook._display(["picture"])
+    output = SimpleNamespace(enable_custom_widget_manager=lambda: done.append("enabled"))
+    monkeypatch.setitem(sys.modules, "google.colab", SimpleNamespace(output=output))
+    monkeypatch.setitem(sys.modules, "google.colab.output", output)
+    notebook._display(["picture"])
+    assert done == ["picture", "enabled", "picture"]
 
 
 def test_without_anywidget_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,9 +156,9 @@ def test_both_notebooks_have_the_same_steps() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
 def test_a_notebook_runs(path: Path) -> None:
-    """Every cell succeeds; the training has three pictures, the trace one, and the run three."""
+    """Every cell succeeds; the training has three pictures, each trace one, and the run three."""
     book = nbformat.read(path, as_version=4)
     NotebookClient(book, timeout=120).execute()
     outputs = [cell.outputs for cell in book.cells if cell.cell_type == "code"]
     views = [sum(WIDGET in output.get("data", {}) for output in cell) for cell in outputs]
-    assert views == [0, 3, 0, 1, 0, 3]
+    assert views == [0, 3, 0, 1, 0, 0, 1, 0, 3]

@@ -15,7 +15,6 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
-import psutil
 import pytest
 from starlette.applications import Starlette
 from starlette.types import Message
@@ -23,6 +22,7 @@ from starlette.types import Message
 from rnnviz import server
 from rnnviz.scripts import files
 from rnnviz.server import routes
+from tests.helpers import listens_at
 
 ROOT = Path(__file__).resolve().parent.parent
 APPLIED = """
@@ -81,8 +81,7 @@ def test_the_cloud_starts_a_hosted_server_that_its_host_can_reach(tmp_path: Path
             while "rnnviz is at" not in log.read_text():
                 assert app.poll() is None, log.read_text()
                 time.sleep(0.1)
-            sockets = psutil.Process(app.pid).net_connections()
-            assert {s.laddr.ip for s in sockets if s.status == "LISTEN"} == {"0.0.0.0"}  # noqa: S104
+            assert listens_at(app.pid) == {"0.0.0.0"}  # noqa: S104
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/train") as answer:
                 assert answer.headers["X-Frame-Options"] == "SAMEORIGIN"
         finally:

@@ -32,15 +32,15 @@ _UNKNOWN = {"<unk>": "�"}
 
 def read_model(data: bytes) -> Arrays:
     """The state dict in a `.safetensors` file. Raises InputError for anything else, above all for a pickle."""
-    if data[:4] == b"PK\x03\x04" or data[:1] == b"\x80":
-        raise InputError(
-            "this is a .pt file: a pickle, which can run any program when it is opened, so it is not read. "
-            "Save the model as safetensors: from safetensors.torch import save_file; "
-            'save_file(model.state_dict(), "model.safetensors")'
-        )
     try:
         state = load(data)
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        if data[:4] == b"PK\x03\x04" or data[:1] == b"\x80":  # a valid file may begin with 0x80 too: its header's size
+            raise InputError(
+                "this is a .pt file: a pickle, which can run any program when it is opened, so it is not read. "
+                "Save the model as safetensors: from safetensors.torch import save_file; "
+                'save_file(model.state_dict(), "model.safetensors")'
+            ) from error
         raise InputError("the file is not a .safetensors file that can be read: {reason}", reason=error) from error
     for name, array in state.items():
         if array.dtype.kind != "f" or not np.isfinite(array).all():

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
+from numpy.typing import NDArray
 
 from rnnviz.analysis.module_signals import ModuleSignals
 from rnnviz.cells import of_layer
@@ -15,6 +17,7 @@ from rnnviz.errors import InputError
 from rnnviz.figures.cell_view import cell_page, pack_sequence
 from rnnviz.figures.gates import Order, signal_figure
 from rnnviz.figures.kit import visible
+from rnnviz.i18n import SOURCE, match_language, translator
 from rnnviz.signals import SIGNALS
 
 _MOST_LABELS = 60
@@ -25,6 +28,9 @@ class ModuleTrace(ModuleSignals):
 
     Where a picture takes `labels`, they are the names of the steps, such as the tokens that were read: as many as the
     sequence has steps, or as the longest one has. Without them steps are numbered from 1.
+
+    Z near 1 keeps the old state, as in torch and Keras; in Chung et al. (2014) it is one minus this. torch calls
+    H_tilde n, and C_tilde g. `html` and `cell` cannot show an LSTM with `proj_size`; `figure` and `signal` can.
     """
 
     def figure(
@@ -36,21 +42,23 @@ class ModuleTrace(ModuleSignals):
         layer: int = 1,
         direction: str = "forward",
         order: Order = "similarity",
+        language: str = SOURCE,
     ) -> go.Figure:
-        """A signal of one sequence as a heatmap: units down, steps across.
+        """A signal of one sequence as a heatmap: units down, steps across. `language` is "en" or "zh".
 
         Raises InputError for a signal, layer, direction or sequence that is not there, or labels that do not fit.
         """
+        _ = translator(match_language(language))
         known, length = self.known(name, layer, direction), self.length(batch)
         values = self.signal(known, layer, direction)[:length, batch]
         names = visible(self._labels(labels, length))
-        figure = go.Figure(signal_figure(self.record, known, values, names, direction, order))
+        figure = go.Figure(signal_figure(self.record, known, values, names, direction, order, _))
         several = len(of_layer(self.signals, 2)) + len(of_layer(self.signals, 1, "backward")) > 0
-        where = f", layer {layer}, {direction}" if several else ""
-        title = f"{self.name}: {SIGNALS[known].symbol}, {SIGNALS[known].label}{where}"
+        where = (_("layer {n}").format(n=layer), _(direction)) if several else ()
+        title = f"{self.name}: " + " · ".join((SIGNALS[known].symbol, _(SIGNALS[known].label), *where))
         told = range(0, length, -(-length // _MOST_LABELS))
         axis = {
-            "title": {"text": "step"},
+            "title": {"text": _("time step t")},
             "tickvals": list(told),
             "ticktext": [names[t] for t in told],
             "tickangle": -90 if max(map(len, names)) > 2 else 0,
@@ -101,7 +109,7 @@ class ModuleTrace(ModuleSignals):
         rows = "".join(
             f"<tr><td>{key}</td><td>{SIGNALS[key.rpartition('.')[2]].symbol}</td>"
             f"<td>{SIGNALS[key.rpartition('.')[2]].label}</td><td>{' × '.join(map(str, values.shape))}</td>"
-            f"<td>{np.nanmin(values):.3g}</td><td>{np.nanmean(values):.3g}</td><td>{np.nanmax(values):.3g}</td></tr>"
+            f"<td>{'</td><td>'.join(_range(values))}</td></tr>"
             for key, values in self.signals.items()
         )
         heads = "".join(
@@ -113,3 +121,8 @@ class ModuleTrace(ModuleSignals):
             f"states by at most {self.largest_difference:.1e}.{keeps}</p>"
             f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
         )
+
+
+def _range(values: NDArray[Any]) -> list[str]:
+    """The least, mean and largest number, as words; nothing where there are none, as in an empty batch."""
+    return [f"{of(values):.3g}" if values.size else "" for of in (np.nanmin, np.nanmean, np.nanmax)]

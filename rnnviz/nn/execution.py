@@ -8,8 +8,11 @@ run goes on from its latest checkpoint and repeats the steps after it without re
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -145,6 +148,18 @@ _live: OrderedDict[str, Execution] = OrderedDict()
 def use_one_thread() -> None:
     """Have torch compute in one thread."""
     torch.set_num_threads(1)
+
+
+@contextmanager
+def in_one_thread() -> Iterator[None]:
+    """The same for a while, unless OMP_NUM_THREADS is set, which torch has read."""
+    before = torch.get_num_threads()
+    if not os.environ.get("OMP_NUM_THREADS"):
+        use_one_thread()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _open(folder: str) -> Execution:

@@ -265,9 +265,12 @@ def _weights(cell: Cell, module: nn.Module, layer: str, reverse: str) -> dict[st
 
 
 def _difference(ours: Tensor, own: Tensor) -> float:
-    """The largest difference, relative to the largest of `own` where that is above 1. NaN differs from NaN by 0."""
+    """The largest difference, relative to the largest of `own` where that is above 1; 0 where there are no numbers.
+
+    NaN differs from NaN by 0.
+    """
     ours, own = ours.nan_to_num(), own.nan_to_num()
-    return float((ours - own).abs().max() / own.abs().max().clamp(min=1))
+    return float((ours - own).abs().max() / own.abs().max().clamp(min=1)) if own.numel() else 0.0
 
 
 def from_torch(module_or_state_dict: Module | Mapping[str, Tensor]) -> LanguageModel:

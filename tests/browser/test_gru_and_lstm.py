@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
+from safetensors.torch import save
+from torch import nn
 
 from rnnviz.analysis.side_by_side import shipped_curves
 from tests.browser.helpers import Server, chart, curve, line_of, note, noted, stop_if_going, visit, wait_until
@@ -48,6 +50,27 @@ def test_switches_units_and_three_trainings_work(page: Page, server: Server) -> 
     assert first == pytest.approx(second, rel=1e-3)
     stop_if_going(page)
     expect(page.locator(".st-key-train-implementations button")).to_be_enabled(timeout=60_000)
+
+
+def test_a_model_trained_elsewhere_is_uploaded(page: Page, server: Server) -> None:
+    """Two files and a press of the button: its cell is drawn, and on the tab of the surgery it writes."""
+    text = "the quick brown fox jumps over the lazy dog. " * 3
+    size = len(set(text))
+    parts = {"embedding": nn.Embedding(size, 4), "rnn": nn.LSTM(4, 6), "output": nn.Linear(6, size)}
+    page.goto(f"{server.url}/lstm")
+    page.get_by_text("Your model, trained elsewhere").click()
+    files = {"own-model": save(nn.ModuleDict(parts).state_dict()), "own-vocabulary": text.encode()}
+    for key, data in files.items():
+        box = page.locator(f".st-key-{key} input[type=file]")
+        box.set_input_files({"name": key, "mimeType": "", "buffer": data})
+    page.locator(".st-key-open-own button").click()
+    page.wait_for_url(re.compile("run=[0-9a-f]{20}"))
+    wait_until(lambda: page.evaluate("document.querySelector('.cell-view')?.cellView?.packed?.order.length") == 6)
+    page.locator(".st-key-tab button").filter(has_text="Gate surgery").click()
+    page.get_by_role("textbox", name="Prefix").fill("lazy")
+    page.get_by_role("textbox", name="Prefix").press("Enter")
+    for i in range(2):
+        expect(page.locator(".painted-text").nth(i)).to_contain_text("lazy", timeout=60_000)
 
 
 def in_training(page: Page, whole: int) -> list[list[list[float]]]:

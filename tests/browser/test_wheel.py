@@ -1,7 +1,12 @@
-"""The wheel is built from this folder and installed in a fresh environment, into which nobody may write."""
+"""The wheel is built from this folder and installed in a fresh environment, into which nobody may write.
+
+The environment is not quite fresh: all packages but ours are lent by the one that runs the tests, through the file
+others.pth in its site-packages, so that nothing is downloaded. What pip would install beside the wheel is not tested.
+"""
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -13,6 +18,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.helpers import SMALL, Server, arrived, chart, curve, go, train, wait_until
+from tests.helpers import listens_at
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
@@ -46,7 +52,7 @@ def run(folder: Path, *command: str | Path) -> str:
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A fresh environment with the wheel, which finds all other packages in this one.
+    """A fresh environment with the wheel, to which others.pth lends the site-packages of this one.
 
     The wheel is built from a copy, so that no earlier build gets in. Root may write everywhere, so a
     change of the installed files is looked for at the end.
@@ -105,6 +111,28 @@ def test_the_installed_library_and_command_work_anywhere(environment: Path, tmp_
     assert (tmp_path / "run" / "reports.jsonl").stat().st_size > 0
 
 
+def test_the_installed_load_command_loses_no_run(environment: Path, tmp_path: Path) -> None:
+    """It starts the installed app, whose workers train while somebody watches."""
+    options = "--viewers 1 --runs 1 --seconds 5 --workers 1 --json"
+    outcome = json.loads(run(tmp_path, environment / "bin" / "rnnviz", "load", *options.split()))
+    assert outcome["lost"] == 0
+    assert outcome["speed"] > 0
+
+
+def test_the_installed_app_listens_everywhere_if_it_is_told_to(
+    environment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unless it is told, it listens for this machine alone; the browser's test checks that."""
+    monkeypatch.setenv("RNNVIZ_HOME", str(tmp_path))
+    command = [str(environment / "bin" / "rnnviz"), "app", "--address", "0.0.0.0", "--no-browser"]  # noqa: S104
+    with (tmp_path / "log").open("w") as log, subprocess.Popen(command, cwd=tmp_path, stdout=log, stderr=log) as app:
+        try:
+            wait_until(lambda: listens_at(app.pid) != set())
+            assert listens_at(app.pid) == {"0.0.0.0"}  # noqa: S104
+        finally:
+            app.terminate()
+
+
 @pytest.fixture
 def server(environment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     """`rnnviz app` of the fresh environment."""
@@ -117,8 +145,12 @@ def server(environment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         running.close()
 
 
-def test_the_installed_app_trains_a_model(page: Page, server: Server) -> None:
-    """It shows its shipped model, and then the curves of a run that its own workers train."""
+def test_the_installed_app_trains_a_model(server: Server, page: Page) -> None:
+    """It shows its shipped model, and then the curves of a run that its own workers train, to this machine alone.
+
+    The page comes after the server, so that it is closed before: otherwise it reports that the server is gone.
+    """
+    assert listens_at(server.process.pid) == {"127.0.0.1"}
     page.goto(f"{server.url}/train?epochs=4&{SMALL}")
     arrived(page, "Train")
     expect(chart(page, "perplexity").locator("svg").first).to_be_visible(timeout=60_000)

@@ -63,13 +63,12 @@ def test_two_files_are_a_model_like_any_other(page: str) -> None:
     assert "".join(app.query_params["run"]) == run.id
     assert not app.error
     assert not list(app.main.get("progress"))
-    if page == "gru":
-        found = open_app(page, run=run.id, tab="find", model="own")
-        assert not found.exception
-        assert "ranking" in charts(found)
-        surgery = open_app(page, run=run.id, tab="surgery", model="own", prefix="the ")
-        assert not surgery.exception
-        assert not surgery.error
+    found = open_app(page, run=run.id, tab="find", model="own")
+    assert not found.exception
+    assert "ranking" in charts(found)
+    surgery = open_app(page, run=run.id, tab="surgery", model="own", prefix="the ")
+    assert not surgery.exception
+    assert not surgery.error
 
 
 @pytest.mark.parametrize(

@@ -138,6 +138,13 @@ def test_a_pickle_is_never_read(data: bytes) -> None:
         read_model(data)
 
 
+def test_a_file_that_begins_as_a_pickle_does() -> None:
+    """A .safetensors file begins with the length of its header, whose first byte may be 0x80, as a pickle's is."""
+    weight = {"w": torch.ones(2)}
+    data = next(data for n in range(64) if (data := save(weight, {"note": "x" * 8 * n}))[0] == 0x80)
+    np.testing.assert_array_equal(read_model(data)["w"], [1, 1])
+
+
 @pytest.mark.parametrize(
     ("data", "reason"),
     [

@@ -134,13 +134,16 @@ def test_half_precision(kind: str, dtype: torch.dtype) -> None:
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+@pytest.mark.parametrize(("dtype", "tf32"), [(torch.float64, True), (torch.float32, True), (torch.float32, False)])
+@pytest.mark.parametrize("axes", ["time first", "packed, batch first, unsorted"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_cuda(kind: str) -> None:
-    """The module computes on the device, the replay on the CPU."""
-    module = KINDS[kind](D, UNITS, num_layers=2, bidirectional=True).to("cuda", torch.float64).eval()
-    inputs = (torch.randn(T, B, D, dtype=torch.float64, device="cuda"),)
-    (trace,) = rnnviz.trace_module(module, *inputs).values()
-    assert trace.largest_difference <= 1e-12
+def test_cuda(kind: str, axes: str, dtype: torch.dtype, tf32: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The module computes on the device, the replay on the CPU. With TF32, torch's default, float32 has ten bits."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", tf32)
+    module = KINDS[kind](D, UNITS, num_layers=2, bidirectional=True, batch_first="batch first" in axes)
+    (x,) = make_inputs(module, axes, dtype, with_state=False)
+    (trace,) = rnnviz.trace_module(module.to("cuda", dtype).eval(), x.to("cuda")).values()
+    assert trace.largest_difference <= (0.02 if tf32 and dtype == torch.float32 else EXACT[dtype])
 
 
 def test_dropout_between_layers_cannot_be_replayed_in_training_mode() -> None:
@@ -368,6 +371,17 @@ def test_nan_can_be_looked_at() -> None:
     X[3, 0, 0] = torch.nan
     (trace,) = rnnviz.trace_module(nn.LSTM(D, UNITS), X).values()
     assert np.isnan(trace.signal("C")).any(axis=(1, 2)).tolist() == [False] * 3 + [True] * 3
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_batch_may_be_empty(kind: str) -> None:
+    """As torch allows it: the trace has signals of no sequence, and its table can be shown."""
+    (trace,) = rnnviz.trace_module(KINDS[kind](D, UNITS, bidirectional=True), torch.randn(T, 0, D)).values()
+    assert trace.signal("H").shape[:2] == (T, 0)
+    assert trace.largest_difference == 0
+    assert trace._repr_html_().count("<tr>") == 1 + len(trace.signals)
+    with pytest.raises(InputError, match="batch is 0; allowed"):
+        trace.figure("H")
 
 
 # The trace
