@@ -33,7 +33,7 @@ from rnnviz.text.ngram import References, references
 from rnnviz.ui.charts import Chart
 from rnnviz.ui.controls import pick
 from rnnviz.ui.forms import choose_text, chosen_corpus
-from rnnviz.ui.frame import Frame, as_text, show_error
+from rnnviz.ui.frame import Frame, as_text, show_error, watching
 from rnnviz.ui.live import MOVING, live_part
 from rnnviz.ui.pictures import pictures
 
@@ -66,7 +66,8 @@ def _reproduction(frame: Frame, table: Table) -> None:
         pictures(*([chart] for chart in _charts(frame, results)), key=f"{table.name}-curves")
 
     live_part(frame, lambda: series.phase if series else "finished", draw, least_seconds=_REFRESH_SECONDS)
-    _buttons(frame, table, ours, series)
+    if not watching():
+        _buttons(frame, table, ours, series)
     _download(frame, ours, series)
 
 
