@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from streamlit.testing.v1 import AppTest
 
 from rnnviz.i18n import translator
 from rnnviz.runs.folder import Run, Status
@@ -82,6 +83,31 @@ def test_a_twin_is_the_same_run_with_clipping_off(engine: IdleEngine, tmp_path: 
     assert not app.button(key="twins").disabled
     app.button(key="train").click().run()
     assert "with" not in app.query_params
+
+
+def test_the_one_line_is_that_of_the_run_until_the_form_is_changed(engine: IdleEngine, tmp_path: Path) -> None:
+    """A run under way keeps its line; who watches sees it too. A file's name is told without where it is."""
+    folder = tmp_path / "runs" / finished(engine, tmp_path)
+    shown = json.loads((folder / "config.json").read_text())
+    settings = shown | {"corpus": "/srv/tales.txt", "model": shown["model"] | {"hidden_size": 48}}
+    (folder / "config.json").write_text(json.dumps(settings))
+
+    def line(app: AppTest) -> str:
+        (told,) = [each.value for each in app.main.markdown if "units" in each.value and "Adam" in each.value]
+        return str(told).replace("\\", "")
+
+    ours, form = "GRU, 48 units, tales.txt, Adam 0.01, θ 0.3", "GRU, 17 units, Tales (English), Adam 0.01, θ 0.3"
+    app = open_app("train", run=folder.name)
+    assert line(app) == line(open_app("train", run=folder.name, view="watch")) == ours
+    app.number_input(key="hidden_size").set_value(17).run()
+    assert line(app) == form
+    engine.states[folder.name] = Status("running")
+    app.run()
+    assert line(app) == ours
+    engine.states[folder.name] = Status("finished")
+    app.run()
+    app.button(key="train").click().run()
+    assert line(app) == form
 
 
 def test_two_runs_are_shown_over_each_other(engine: IdleEngine, tmp_path: Path) -> None:
