@@ -11,7 +11,7 @@ from zlib import crc32
 import streamlit as st
 
 from rnnviz.cells import all_cells
-from rnnviz.config import CHOICES, PRESETS, RANGES, Preset, TrainConfig
+from rnnviz.config import CHOICES, PRESETS, RANGES, ModelConfig, Preset, TrainConfig
 from rnnviz.engine.jobs import LIVE
 from rnnviz.engine.settings import MIB
 from rnnviz.errors import InputError
@@ -369,11 +369,23 @@ def _start(frame: Frame, config: TrainConfig, corpus: Corpus, beside: Run | None
         st.query_params["with"] = beside.id
 
 
-# The settings of which a twin may have another. The text and its parts stay, so that perplexities compare.
+# The settings of which a twin may have another. The text and its parts stay, so that perplexities compare; so does the
+# direction, because a bidirectional model's perplexity is not a language model's. What a run writes and when, and the
+# probe text, change nothing that it learns.
 _OF_TWINS = (
-    "clip", "learning_rate", "optimizer", "cell", "activation", "hidden_size", "num_layers", "initialisation",
-    "sampling", "num_steps", "seed",
+    "clip", "learning_rate", "optimizer", "weight_decay", "cell", "activation", "reset", "forget_bias", "hidden_size",
+    "num_layers", "dropout", "residual", "initialisation", "implementation", "sampling", "batch_size", "num_steps",
+    "epochs", "seed",
 )  # fmt: skip
+_BETWEEN_LAYERS = ("dropout", "residual")
+
+
+def _of_twins(model: ModelConfig) -> list[str]:
+    """The settings that make a difference to a run of this model."""
+    idle = {name for name in _OF_TWINS if _ONLY_FOR.get(name, model.cell) != model.cell}
+    if model.num_layers == 1:
+        idle.update(_BETWEEN_LAYERS)
+    return [name for name in _OF_TWINS if name not in idle]
 
 
 def twin_form(frame: Frame, run: Run) -> None:
@@ -381,16 +393,21 @@ def twin_form(frame: Frame, run: Run) -> None:
     _ = frame.translate
     labels = setting_labels(_)
     st.caption(_("The same run again with one setting changed. Both are shown over each other."))
-    name = select(st, _("Setting"), {name: labels[name] for name in _OF_TWINS}, "twin", _OF_TWINS[0])
+    offered = {name: labels[name] for name in _of_twins(run.config.model)}
+    name = select(st, _("Setting"), offered, "twin", _OF_TWINS[0])
     value, names = run.config.settings()[name], setting_names(_)
     if name in CHOICES:
         options = {option: names.get(option, option) for option in CHOICES[name] if option != value}
         value = select(st, labels[name], options, f"twin_{name}", next(iter(options)))
+    elif isinstance(value, bool):
+        options = {"off": _("off")} if value else {"on": _("on")}
+        value = select(st, labels[name], options, f"twin_{name}", next(iter(options))) == "on"
     else:
         start = (0.0 if value else 1.0) if name == "clip" else value
         kind, low, high = type(value), RANGES[name][0], _highest(name)
         shown = "%g" if kind is float else "%d"
-        value = st.number_input(labels[name], kind(low), kind(high), kind(start), format=shown, key=f"twin-{name}")
+        start = min(kind(start), kind(high))
+        value = st.number_input(labels[name], kind(low), kind(high), start, format=shown, key=f"twin-{name}")
     try:
         config = run.config.with_settings({name: value})
         check_length(config.sampling, len(run.corpus.training), config.batch_size, config.num_steps)

@@ -85,6 +85,33 @@ def test_a_twin_is_the_same_run_with_clipping_off(engine: IdleEngine, tmp_path: 
     assert "with" not in app.query_params
 
 
+@pytest.mark.parametrize(
+    ("layers", "name", "missing"),
+    [
+        (1, "reset", {"Dropout between layers", "Residual between layers", "Activation (RNN)"}),
+        (2, "residual", {"Forget-gate bias (LSTM)", "Activation (RNN)"}),
+        (2, "dropout", set()),
+        (1, "epochs", set()),
+    ],
+)
+def test_a_twin_may_have_any_setting_that_makes_a_difference(
+    engine: IdleEngine, tmp_path: Path, layers: int, name: str, missing: set[str]
+) -> None:
+    """Not one of another cell, or of what lies between layers where there is one layer; one setting is changed."""
+    run = Run.find(finished(engine, tmp_path))
+    config = run.config.with_settings({"num_layers": layers})
+    (run.folder / "config.json").write_text(json.dumps({"format": 2, **config.to_json()}))
+    app = open_app("train", run=run.id, twin=name)
+    offered = app.selectbox(key="twin").options
+    assert {"Reset gate (GRU)", "Batch size", "Weight decay λ (0: off)", "Implementation"} <= set(offered) - missing
+    assert not missing & set(offered)
+    if name in ("dropout", "epochs"):
+        app.number_input(key=f"twin-{name}").increment().run()
+    app.button(key="twins").click().run()
+    before, after = config.settings(), engine.submitted[0][0].settings()
+    assert {setting for setting in before if before[setting] != after[setting]} == {name}
+
+
 def test_the_one_line_is_that_of_the_run_until_the_form_is_changed(engine: IdleEngine, tmp_path: Path) -> None:
     """A run under way keeps its line; who watches sees it too. A file's name is told without where it is."""
     folder = tmp_path / "runs" / finished(engine, tmp_path)
