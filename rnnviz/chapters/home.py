@@ -19,8 +19,10 @@ _COLUMNS = 4
 WRITTEN, SEED = 60, 2  # how many characters the model writes, and the draws that decide which
 LECTURES = {
     20: ("rnn", "gradients", "gru", "train"),
-    90: ("language_model", "sequences", "rnn", "train", "gradients", "gru", "lstm", "deep", "bidirectional"),
-}
+    90: (
+        "language_model", "sequences", "rnn", "train", "gradients", "gru", "lstm", "deep", "bidirectional", "reproduce",
+    ),
+}  # fmt: skip
 
 
 def cell(frame: Frame) -> None:
