@@ -51,7 +51,7 @@ def chapters(frame: Frame) -> None:
 
 
 def _card(frame: Frame, info: PageInfo) -> None:
-    picture = _PICTURES / f"{info.name}-{st.context.theme.type or 'light'}.webp"
+    picture = _PICTURES / f"{info.name}-{frame.language}-{st.context.theme.type or 'light'}.webp"
     if picture.exists():
         st.image(_in_address(picture), width="stretch", alt="")
     _link(frame, info)

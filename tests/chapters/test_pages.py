@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -23,11 +24,12 @@ from threadpoolctl import threadpool_info
 
 from rnnviz import ui
 from rnnviz.analysis import experiments
+from rnnviz.chapters import home
 from rnnviz.chapters.home import LECTURES, WRITTEN
 from rnnviz.config import PRESETS, TrainConfig
 from rnnviz.errors import InputError
 from rnnviz.figures.kit import visible
-from rnnviz.i18n import lesson_part, translator
+from rnnviz.i18n import LANGUAGES, lesson_part, translator
 from rnnviz.runs.folder import Run, Status
 from rnnviz.runs.reports import EpochReport, FailureReport, StepReport
 from rnnviz.text.corpora import DATA, read, split
@@ -38,6 +40,7 @@ from rnnviz.ui.run_view import newest_curves
 from tests.chapters.helpers import cells_of, charts, containers
 from tests.helpers import APP, IdleEngine, open_app, until
 
+THEMES = ("light", "dark")
 pytestmark = [
     # Dask and Tornado leave sockets open until the interpreter ends in the process that tests them.
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
@@ -71,6 +74,21 @@ def test_home_opens_in_each_language(engine: IdleEngine, language: str, title: s
     assert list(LECTURES[90]) == chapters
     idea = lesson_part("home", language, "idea")
     assert len(re.findall(r"[.。]", idea)) == 1, "one sentence"
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_card_shows_its_chapter_in_the_readers_language(language: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each picture ships in both languages, light and dark, and is small."""
+    chapters = [info.name for info in PAGES if info.name not in ("home", "status")]
+    ships = {path.name: path.stat().st_size for path in home._PICTURES.iterdir()}
+    assert set(ships) == {f"{name}-{each}-{theme}.webp" for name in chapters for each in LANGUAGES for theme in THEMES}
+    assert max(ships.values()) < 20_000
+    in_address = Mock(wraps=home._in_address)
+    monkeypatch.setattr(home, "_in_address", in_address)
+    open_app("home", language)
+    assert [call.args[0].name for call in in_address.call_args_list] == [
+        f"{name}-{language}-light.webp" for name in chapters
+    ]
 
 
 def test_a_tab_is_called_by_its_page_and_home_by_the_products_name(monkeypatch: pytest.MonkeyPatch) -> None:
