@@ -6,7 +6,9 @@ import json
 import re
 import secrets
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,8 @@ from rnnviz.ui.frame import Frame
 from rnnviz.ui.run_view import newest_curves
 from tests.chapters.helpers import by_step, charts, groups
 from tests.helpers import IdleEngine, open_app
+
+WAYS = ("forward", "backward")
 
 
 def finished(engine: IdleEngine, home: Path, name: str = "example-en") -> str:
@@ -153,6 +157,30 @@ def test_two_runs_are_shown_over_each_other(engine: IdleEngine, tmp_path: Path) 
     assert newest_curves(frame, one, told["version"], "moving", other) is None
     assert newest_curves(frame, one, told["version"], "moving") is not None
     assert [chart["name"] for chart in told["charts"]] == ["perplexity", "gradient_norm"]
+
+
+@pytest.mark.parametrize(
+    ("layers", "ways", "named"),
+    [(2, WAYS, ""), (1, WAYS, ", layer 1"), (2, WAYS[:1], ", forward"), (1, WAYS[:1], ", layer 1, forward")],
+)
+def test_the_gates_beside_are_of_the_chosen_layer_and_direction(
+    engine: IdleEngine, tmp_path: Path, layers: int, ways: Sequence[str], named: str
+) -> None:
+    """Where the other run has no such layer or direction, the title says of which its gates are."""
+
+    def recorded(layers: int, ways: Sequence[str]) -> str:
+        run = Run.find(finished(engine, tmp_path))
+        trace = run.recording()
+        assert trace is not None
+        places = product(range(1, layers + 1), ways)
+        signals = {f"layer{n}.{way}.H": trace.signal("H") / np.float32(n + len(way)) for n, way in places}
+        run.save_recording(replace(trace, signals=signals))
+        return run.id
+
+    one, other = recorded(2, WAYS), recorded(layers, ways)
+    shown = charts(open_app("train", **{"run": one, "with": other, "layer": "2", "direction": "backward"}))
+    assert shown["gates_beside"]["title"] == f"Hₜ hidden state, second{named}"
+    assert (shown["gates_beside"]["data"] == shown["gates"]["data"]) == (not named)
 
 
 @pytest.mark.parametrize(
