@@ -13,7 +13,7 @@ with st.container(key="training"):  # the head of the page; what it says or not 
     with said:
         run = ui.chosen_run(frame)
         other = ui.run_beside(frame, run)
-    if not ui.watching() and ui.training_bar(frame, run, said):
+    if ui.training_bar(frame, run, said):
         said.markdown(frame.lesson("idea"))
 shown = run or ui.example(frame)
 ui.show_run(frame, shown, frame.lesson("example"), other)

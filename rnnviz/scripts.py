@@ -23,7 +23,8 @@ _MODULES = (
     "lecture.js",
     "visits.js",
 )
-PAGES_WITHOUT_CHARTS = ("home", "gru", "lstm", "status")  # none that is seen at once; plotly.js comes with the first
+# None that is seen at once; plotly.js comes with the first.
+PAGES_WITHOUT_CHARTS = ("home", "gru", "lstm", "deep", "status")
 
 
 @dataclass(frozen=True)

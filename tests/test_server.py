@@ -109,7 +109,7 @@ def answer(path: str, meanwhile: Callable[[], None] = lambda: None) -> bytes:
     return bytes(sent[1]["body"])
 
 
-@pytest.mark.parametrize(("path", "charts"), [("/", False), ("/gru", False), ("/train", True)])
+@pytest.mark.parametrize(("path", "charts"), [("/", False), ("/gru", False), ("/deep", False), ("/train", True)])
 def test_scripts_are_loaded_beside_streamlits_own(path: str, charts: bool) -> None:
     """The page's head names our modules, and plotly.js where a chart is the first picture; all of them are there."""
     page = answer(path).decode()

@@ -19,8 +19,10 @@ _COLUMNS = 4
 WRITTEN, SEED = 60, 2  # how many characters the model writes, and the draws that decide which
 LECTURES = {
     20: ("rnn", "gradients", "gru", "train"),
-    90: ("language_model", "sequences", "rnn", "train", "gradients", "gru", "lstm", "deep", "bidirectional"),
-}
+    90: (
+        "language_model", "sequences", "rnn", "train", "gradients", "gru", "lstm", "deep", "bidirectional", "reproduce",
+    ),
+}  # fmt: skip
 
 
 def cell(frame: Frame) -> None:
@@ -49,7 +51,7 @@ def chapters(frame: Frame) -> None:
 
 
 def _card(frame: Frame, info: PageInfo) -> None:
-    picture = _PICTURES / f"{info.name}-{st.context.theme.type or 'light'}.webp"
+    picture = _PICTURES / f"{info.name}-{frame.language}-{st.context.theme.type or 'light'}.webp"
     if picture.exists():
         st.image(_in_address(picture), width="stretch", alt="")
     _link(frame, info)

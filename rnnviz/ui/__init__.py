@@ -11,7 +11,6 @@ from rnnviz.ui.frame import (
     open_page,
     settings,
     show_error,
-    watching,
 )
 from rnnviz.ui.pictures import beside, picture
 from rnnviz.ui.questions import ask
@@ -41,5 +40,4 @@ __all__ = [
     "small_training",
     "stepper",
     "training_bar",
-    "watching",
 ]

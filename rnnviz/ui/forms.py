@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 from zlib import crc32
 
 import streamlit as st
 
 from rnnviz.cells import all_cells
-from rnnviz.config import CHOICES, PRESETS, RANGES, Preset, TrainConfig
+from rnnviz.config import CHOICES, PRESETS, RANGES, ModelConfig, Preset, TrainConfig
 from rnnviz.engine.jobs import LIVE
 from rnnviz.engine.settings import MIB
 from rnnviz.errors import InputError
@@ -105,11 +106,19 @@ _CHOICES = ("cell", "implementation", "reset", "activation", "initialisation", "
 
 
 def training_bar(frame: Frame, run: Run | None, errors: Any) -> bool:
-    """What would be trained, in one line; the form, which opens over the page; and the buttons.
+    """What is trained, in one line; the form, which opens over the page; and the buttons.
 
-    Returns whether it can be trained. If not, the reason is among the `errors`, or in the form.
+    The line is that of the run on the page. Where Train can be pressed and the form was changed since the page began
+    to show the run, or where there is no run, it is what Train would start. Those who only watch see the line alone.
+
+    Returns whether what the form says can be trained. If not, the reason is among the `errors`, or in the form.
     """
     _ = frame.translate
+    if watching():
+        if run is not None:
+            st.markdown(as_text(_in_one_line(frame, run.config)))
+        return False
+    live = run is not None and engine().view(run.id).status.state in LIVE
     with st.container(horizontal=True, vertical_alignment="center", key="training-bar"):
         summary = st.container(width="content")
         with st.container(width="content"), st.expander(_("Change"), expanded=run is None and _own_text_chosen()):
@@ -119,9 +128,10 @@ def training_bar(frame: Frame, run: Run | None, errors: Any) -> bool:
             unattended_toggle(frame, run)
             if config:
                 _warn_of_reading_ahead(frame, config)
-        summary.markdown(as_text(_in_one_line(frame, config)) if config else "")
+        told = run.config if run and (not _form_changed(frame, run, config) or live) else config
+        summary.markdown(as_text(_in_one_line(frame, told)) if told else "")
         training_buttons(frame, config, corpus, run)
-        if run is not None and engine().view(run.id).status.state not in LIVE:
+        if run is not None and not live:
             with st.popover(_("Train a twin"), icon=":material/compare_arrows:", key="twin-form"):
                 twin_form(frame, run)
     return corpus is not None
@@ -132,6 +142,14 @@ def _own_text_chosen() -> bool:
     return (st.session_state.get("corpus") or st.query_params.get("corpus")) in ("upload", "paste")
 
 
+def _form_changed(frame: Frame, run: Run, config: TrainConfig | None) -> bool:
+    """Whether the form was changed since the page began to show this run, in this language, which may name the text."""
+    shown = (run.id, frame.language)
+    if st.session_state.get("told-of") != shown:
+        st.session_state["told-of"], st.session_state["told-beside"] = shown, config
+    return bool(config != st.session_state["told-beside"])
+
+
 def _in_one_line(frame: Frame, config: TrainConfig) -> str:
     """The settings that matter most, as in: GRU, 64 units, Tales (English), Adam 0.01, θ 0.3."""
     _ = frame.translate
@@ -139,7 +157,8 @@ def _in_one_line(frame: Frame, config: TrainConfig) -> str:
     units = _("{count:,} units").format(count=model.hidden_size)
     layers = [_("{count} layers").format(count=model.num_layers)] if model.num_layers > 1 else []
     both = [_("bidirectional")] if model.bidirectional else []
-    text = _texts(frame)[config.corpus]
+    texts = _texts(frame) | dict.fromkeys(("upload", "paste"), _("Your text"))
+    text = texts.get(config.corpus, Path(config.corpus).name)  # a run of the command may be of a file
     clip = f"θ {config.clip:g}" if config.clip else _("θ off")
     rate = f"{names[config.optimizer]} {config.learning_rate:g}"
     return _(", ").join([names[model.cell], units, *layers, *both, text, rate, clip])
@@ -350,11 +369,23 @@ def _start(frame: Frame, config: TrainConfig, corpus: Corpus, beside: Run | None
         st.query_params["with"] = beside.id
 
 
-# The settings of which a twin may have another. The text and its parts stay, so that perplexities compare.
+# The settings of which a twin may have another. The text and its parts stay, so that perplexities compare; so does the
+# direction, because a bidirectional model's perplexity is not a language model's. What a run writes and when, and the
+# probe text, change nothing that it learns.
 _OF_TWINS = (
-    "clip", "learning_rate", "optimizer", "cell", "activation", "hidden_size", "num_layers", "initialisation",
-    "sampling", "num_steps", "seed",
+    "clip", "learning_rate", "optimizer", "weight_decay", "cell", "activation", "reset", "forget_bias", "hidden_size",
+    "num_layers", "dropout", "residual", "initialisation", "implementation", "sampling", "batch_size", "num_steps",
+    "epochs", "seed",
 )  # fmt: skip
+_BETWEEN_LAYERS = ("dropout", "residual")
+
+
+def _of_twins(model: ModelConfig) -> list[str]:
+    """The settings that make a difference to a run of this model."""
+    idle = {name for name in _OF_TWINS if _ONLY_FOR.get(name, model.cell) != model.cell}
+    if model.num_layers == 1:
+        idle.update(_BETWEEN_LAYERS)
+    return [name for name in _OF_TWINS if name not in idle]
 
 
 def twin_form(frame: Frame, run: Run) -> None:
@@ -362,16 +393,21 @@ def twin_form(frame: Frame, run: Run) -> None:
     _ = frame.translate
     labels = setting_labels(_)
     st.caption(_("The same run again with one setting changed. Both are shown over each other."))
-    name = select(st, _("Setting"), {name: labels[name] for name in _OF_TWINS}, "twin", _OF_TWINS[0])
+    offered = {name: labels[name] for name in _of_twins(run.config.model)}
+    name = select(st, _("Setting"), offered, "twin", _OF_TWINS[0])
     value, names = run.config.settings()[name], setting_names(_)
     if name in CHOICES:
         options = {option: names.get(option, option) for option in CHOICES[name] if option != value}
         value = select(st, labels[name], options, f"twin_{name}", next(iter(options)))
+    elif isinstance(value, bool):
+        options = {"off": _("off")} if value else {"on": _("on")}
+        value = select(st, labels[name], options, f"twin_{name}", next(iter(options))) == "on"
     else:
         start = (0.0 if value else 1.0) if name == "clip" else value
         kind, low, high = type(value), RANGES[name][0], _highest(name)
         shown = "%g" if kind is float else "%d"
-        value = st.number_input(labels[name], kind(low), kind(high), kind(start), format=shown, key=f"twin-{name}")
+        start = min(kind(start), kind(high))
+        value = st.number_input(labels[name], kind(low), kind(high), start, format=shown, key=f"twin-{name}")
     try:
         config = run.config.with_settings({name: value})
         check_length(config.sampling, len(run.corpus.training), config.batch_size, config.num_steps)

@@ -206,7 +206,7 @@ def navigation() -> Any:
         st.error(explain(error, translate))
         st.stop()
     page = st.navigation(_pages(translate, shown))
-    st.set_page_config(f"{page.title} · rnnviz")
+    st.set_page_config(title_of_tab(page))
     st.html(_STYLE)
     if projected():
         st.html(_PROJECTED)
@@ -214,6 +214,11 @@ def navigation() -> Any:
         preload(language, chart_words(translate), charts=page.url_path not in ("", *PAGES_WITHOUT_CHARTS))
         send_this(translate)
     return page
+
+
+def title_of_tab(page: Any) -> str:
+    """What the browser's tab is called: on the home page by the product's name alone."""
+    return f"{page.title} · rnnviz" if page.url_path else "rnnviz"
 
 
 def open_page(name: str) -> Frame:

@@ -8,14 +8,19 @@ from rnnviz.analysis.own_model import own_run
 from rnnviz.cells import CellName
 from rnnviz.engine.settings import MIB
 from rnnviz.errors import InputError
-from rnnviz.ui.frame import Frame, engine, settings, show_error
+from rnnviz.ui.frame import Frame, engine, settings, show_error, watching
 from rnnviz.ui.own_text import uploaded_file
 from rnnviz.ui.reading import check_drawable
 from rnnviz.ui.run_view import remember_run
 
 
 def bring_model(frame: Frame, cell: CellName) -> None:
-    """A place for a state dict and its vocabulary; the button makes them this page's run, "your model"."""
+    """A place for a state dict and its vocabulary; the button makes them this page's run, "your model".
+
+    Those who only watch see none.
+    """
+    if watching():
+        return
     _ = frame.translate
     with st.expander(_("Your model, trained elsewhere"), icon=":material/upload:"):
         st.caption(

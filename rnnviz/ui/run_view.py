@@ -435,7 +435,8 @@ def _show_gates(
 ) -> None:
     """All signals of a layer in a direction as heatmaps, one of them large; below them its equation and the choices.
 
-    The same signal of the run `beside` stands next to it, of its first layer.
+    The same signal of the run `beside` stands next to it, of the same layer and direction. Where that run has no such
+    layer or direction it is of the first layer or of the forward direction, and the title says so.
     """
     _ = frame.translate
     cell, place = cell_of(trace), st.container()
@@ -478,13 +479,18 @@ def _show_gates(
     if beside is not None:
         other, (there, theirs) = beside
         apart = names_apart(run.config, other.config, _)
+        their_layer = layer if int(layer) <= theirs.num_layers else "1"
+        their_direction = direction if direction in theirs.directions else "forward"
+        said = [apart[1]]
+        said += [_("layer {n}").format(n=their_layer)] if their_layer != layer else []
+        said += [directions[their_direction]] if their_direction != direction else []
 
         def theirs_of(name: str) -> Chart:
-            figure = gates_figure(theirs, name, order=order, translate=_)
-            title = f"{labels[name]}{_(', ')}{apart[1]}"
+            figure = gates_figure(theirs, name, int(their_layer), their_direction, order, _)
+            title = _(", ").join([labels[name], *said])
             return Chart(figure, "gates_beside", title, 440, title, revision=other.id)
 
-        identity = ("beside", run.folder, other.folder, there, order, frame.language)
+        identity = ("beside", run.folder, other.folder, there, layer, direction, order, frame.language)
         shown.append(_packed(identity, lambda: pack(*map(theirs_of, labels))))
     with place:
         moved = live_charts(together(*shown, sliders=sliders), key="gates")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sys
 import tempfile
+from itertools import product
 from pathlib import Path
 from typing import Literal
 
@@ -81,10 +82,10 @@ def animate(browser: Browser, url: str) -> Path:
     return path
 
 
-def picture_of_chapter(browser: Browser, url: str, name: str, theme: Literal["light", "dark"]) -> None:
+def picture_of_chapter(browser: Browser, url: str, name: str, language: str, theme: Literal["light", "dark"]) -> None:
     """A chapter's first picture, small, as the cards of the home page show it."""
     page = browser.new_page(viewport={"width": WIDTH, "height": LEAST}, color_scheme=theme, reduced_motion="reduce")
-    page.goto(f"{url}/{name}?lang=en&{OPENED_ON.get(name, 't=12')}")
+    page.goto(f"{url}/{name}?lang={language}&{OPENED_ON.get(name, 't=12')}")
     settle(page)
     shot = (
         page.get_by_test_id("stMain")
@@ -95,7 +96,7 @@ def picture_of_chapter(browser: Browser, url: str, name: str, theme: Literal["li
     picture = Image.open(io.BytesIO(shot)).convert("RGB")
     picture = picture.crop((0, 0, picture.width, min(picture.height, round(picture.width / CARD_SHAPE))))
     picture.thumbnail((CARD_WIDTH, CARD_WIDTH))
-    picture.save(CARDS / f"{name}-{theme}.webp", quality=70, method=6)
+    picture.save(CARDS / f"{name}-{language}-{theme}.webp", quality=70, method=6)
 
 
 def main() -> None:
@@ -120,8 +121,8 @@ def main() -> None:
         CARDS.mkdir(exist_ok=True)
         for info in PAGES:
             if info.name not in ("home", "status"):  # before home itself is photographed: it shows them
-                for theme in THEMES:
-                    picture_of_chapter(browser, server.url, info.name, theme)
+                for language, theme in product(LANGUAGES, THEMES):
+                    picture_of_chapter(browser, server.url, info.name, language, theme)
         for info in PAGES:
             if info.name == "status":
                 continue  # only for the host, and empty here

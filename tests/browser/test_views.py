@@ -129,15 +129,25 @@ def test_on_a_wall_every_part_is_legible_in_chinese_and_dark(wall: Page, server:
 
 
 def test_the_address_is_sent_with_its_code_and_without_its_size(wall: Page, server: Server) -> None:
-    """It is the browser's own, with every choice and the language; a box makes it one only to watch."""
+    """It is the browser's own, with every choice, what is held, and the language; a box makes it one only to watch.
+
+    Who opens it sees the same gates held.
+    """
+    wall.context.grant_permissions(["clipboard-read", "clipboard-write"])
     wall.goto(f"{server.url}/gru?view=projector&t=5")
     expect(wall.locator(".cv-chip").first).to_be_visible(timeout=60_000)
     expect(wall.locator(".send-open")).to_be_attached()
+    held = "R=0.25@3,7:2-4;Z=1"
+    wall.evaluate(
+        """() => document.querySelector(".cell-view").cellView.hold(
+          { R: { value: 0.25, unit: [3, 7], first: 2, last: 4 }, Z: { value: 1, unit: null } })"""
+    )
+    wait_until(lambda: parse_qs(urlsplit(wall.url).query).get("held") == [held], 10)
     wall.keyboard.press("q")
     field = wall.locator(".send-address")
     sent = urlsplit(field.input_value())
     assert f"{sent.scheme}://{sent.netloc}{sent.path}" == f"{server.url}/gru"
-    assert {"t": ["5"], "lang": ["en"]}.items() <= parse_qs(sent.query).items()
+    assert {"t": ["5"], "held": [held], "lang": ["en"]}.items() <= parse_qs(sent.query).items()
     assert "view" not in parse_qs(sent.query)
     wait_until(lambda: wall.locator(".send-code").evaluate("(code) => code.naturalWidth > 0"), 20)
     wall.locator(".send-watch input").check()
@@ -145,3 +155,11 @@ def test_the_address_is_sent_with_its_code_and_without_its_size(wall: Page, serv
     assert (
         field.input_value() in parse_qs(urlsplit(str(wall.locator(".send-code").get_attribute("src"))).query)["address"]
     )
+    wall.locator(".send-copy").click()
+    expect(wall.locator(".send-copy")).to_have_text("Copied")
+    assert wall.evaluate("navigator.clipboard.readText()") == field.input_value()
+    wall.goto(field.input_value())
+    expect(wall.locator(".cv-banner")).to_contain_text("R held at 0.25 for unit 3, 7 at steps 2 to 4", timeout=60_000)
+    expect(wall.locator(".cv-banner")).to_contain_text("Z held at 1.00 for all units")
+    wall.get_by_role("button", name="Release all").click()
+    wait_until(lambda: "held" not in parse_qs(urlsplit(wall.url).query), 10)

@@ -38,16 +38,17 @@ def charts(app: AppTest) -> dict[str, Any]:
 
 def by_step(app: AppTest, slider: str) -> list[str]:
     """The Markdown that the browser shows at each value of a slider."""
-    (place,) = [block for block in _containers(app.main) if block.proto.id.endswith(f"-by-{slider}")]
+    (place,) = [block for block in containers(app.main) if block.proto.id.endswith(f"-by-{slider}")]
     (element,) = place.children.values()
     return str(element.value).split("\n\n")
 
 
-def _containers(block: Any) -> Iterator[Any]:
+def containers(block: Any) -> Iterator[Any]:
+    """All containers within a block."""
     for child in getattr(block, "children", {}).values():
         if hasattr(child.proto, "flex_container"):
             yield child
-        yield from _containers(child)
+        yield from containers(child)
 
 
 def said(page: str, part: str, words: str = "", **translated: str) -> list[float]:

@@ -6,11 +6,14 @@ import json
 import re
 import secrets
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pytest
+from streamlit.testing.v1 import AppTest
 
 from rnnviz.i18n import translator
 from rnnviz.runs.folder import Run, Status
@@ -21,6 +24,8 @@ from rnnviz.ui.frame import Frame
 from rnnviz.ui.run_view import newest_curves
 from tests.chapters.helpers import by_step, charts, groups
 from tests.helpers import IdleEngine, open_app
+
+WAYS = ("forward", "backward")
 
 
 def finished(engine: IdleEngine, home: Path, name: str = "example-en") -> str:
@@ -91,6 +96,58 @@ def test_a_twin_is_the_same_run_with_clipping_off(engine: IdleEngine, tmp_path: 
     assert "with" not in app.query_params
 
 
+@pytest.mark.parametrize(
+    ("layers", "name", "missing"),
+    [
+        (1, "reset", {"Dropout between layers", "Residual between layers", "Activation (RNN)"}),
+        (2, "residual", {"Forget-gate bias (LSTM)", "Activation (RNN)"}),
+        (2, "dropout", set()),
+        (1, "epochs", set()),
+    ],
+)
+def test_a_twin_may_have_any_setting_that_makes_a_difference(
+    engine: IdleEngine, tmp_path: Path, layers: int, name: str, missing: set[str]
+) -> None:
+    """Not one of another cell, or of what lies between layers where there is one layer; one setting is changed."""
+    run = Run.find(finished(engine, tmp_path))
+    config = run.config.with_settings({"num_layers": layers})
+    (run.folder / "config.json").write_text(json.dumps({"format": 2, **config.to_json()}))
+    app = open_app("train", run=run.id, twin=name)
+    offered = app.selectbox(key="twin").options
+    assert {"Reset gate (GRU)", "Batch size", "Weight decay λ (0: off)", "Implementation"} <= set(offered) - missing
+    assert not missing & set(offered)
+    if name in ("dropout", "epochs"):
+        app.number_input(key=f"twin-{name}").increment().run()
+    app.button(key="twins").click().run()
+    before, after = config.settings(), engine.submitted[0][0].settings()
+    assert {setting for setting in before if before[setting] != after[setting]} == {name}
+
+
+def test_the_one_line_is_that_of_the_run_until_the_form_is_changed(engine: IdleEngine, tmp_path: Path) -> None:
+    """A run under way keeps its line; who watches sees it too. A file's name is told without where it is."""
+    folder = tmp_path / "runs" / finished(engine, tmp_path)
+    shown = json.loads((folder / "config.json").read_text())
+    settings = shown | {"corpus": "/srv/tales.txt", "model": shown["model"] | {"hidden_size": 48}}
+    (folder / "config.json").write_text(json.dumps(settings))
+
+    def line(app: AppTest) -> str:
+        (told,) = [each.value for each in app.main.markdown if "units" in each.value and "Adam" in each.value]
+        return str(told).replace("\\", "")
+
+    ours, form = "GRU, 48 units, tales.txt, Adam 0.01, θ 0.3", "GRU, 17 units, Tales (English), Adam 0.01, θ 0.3"
+    app = open_app("train", run=folder.name)
+    assert line(app) == line(open_app("train", run=folder.name, view="watch")) == ours
+    app.number_input(key="hidden_size").set_value(17).run()
+    assert line(app) == form
+    engine.states[folder.name] = Status("running")
+    app.run()
+    assert line(app) == ours
+    engine.states[folder.name] = Status("finished")
+    app.run()
+    app.button(key="train").click().run()
+    assert line(app) == form
+
+
 def test_two_runs_are_shown_over_each_other(engine: IdleEngine, tmp_path: Path) -> None:
     """Their curves in one chart, live as well, and the gates of both side by side."""
     one, other = finished(engine, tmp_path), finished(engine, tmp_path, "example-zh")
@@ -107,6 +164,30 @@ def test_two_runs_are_shown_over_each_other(engine: IdleEngine, tmp_path: Path) 
     assert newest_curves(frame, one, told["version"], "moving", other) is None
     assert newest_curves(frame, one, told["version"], "moving") is not None
     assert [chart["name"] for chart in told["charts"]] == ["perplexity", "gradient_norm"]
+
+
+@pytest.mark.parametrize(
+    ("layers", "ways", "named"),
+    [(2, WAYS, ""), (1, WAYS, ", layer 1"), (2, WAYS[:1], ", forward"), (1, WAYS[:1], ", layer 1, forward")],
+)
+def test_the_gates_beside_are_of_the_chosen_layer_and_direction(
+    engine: IdleEngine, tmp_path: Path, layers: int, ways: Sequence[str], named: str
+) -> None:
+    """Where the other run has no such layer or direction, the title says of which its gates are."""
+
+    def recorded(layers: int, ways: Sequence[str]) -> str:
+        run = Run.find(finished(engine, tmp_path))
+        trace = run.recording()
+        assert trace is not None
+        places = product(range(1, layers + 1), ways)
+        signals = {f"layer{n}.{way}.H": trace.signal("H") / np.float32(n + len(way)) for n, way in places}
+        run.save_recording(replace(trace, signals=signals))
+        return run.id
+
+    one, other = recorded(2, WAYS), recorded(layers, ways)
+    shown = charts(open_app("train", **{"run": one, "with": other, "layer": "2", "direction": "backward"}))
+    assert shown["gates_beside"]["title"] == f"Hₜ hidden state, second{named}"
+    assert (shown["gates_beside"]["data"] == shown["gates"]["data"]) == (not named)
 
 
 @pytest.mark.parametrize(

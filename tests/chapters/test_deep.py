@@ -52,15 +52,20 @@ def test_every_question_opens_in_each_language_on_real_numbers(tab: str, languag
 
 @pytest.mark.parametrize(("language", "layer"), [("en", "1"), ("en", "3"), ("zh", "2")])
 def test_the_address_names_the_layer_whose_cell_is_shown(language: str, layer: str) -> None:
-    """The states of all layers stand below it; without a layer, or with one that the model lacks, all cells are."""
+    """The states of all layers stand below it; without a layer, or with one that the model lacks, all cells are.
+
+    No chart is on the page, so its head need not name plotly.js.
+    """
     packed = cell_of(open_app("deep", language, layer=layer))
     assert (packed["stack"]["layer"], packed["stack"]["whole"]) == (int(layer), False)
     assert len(packed["stack"]["rows"]) == 3
     assert packed["cell"]["name"] == "lstm"
     assert len(packed["kept"]["steps"]) == len(Run.open(DATA / f"deep-{language}").checkpoint_steps())
     for query in ({}, {"layer": "7"}):
-        stack = cell_of(open_app("deep", language, **query))["stack"]
+        app = open_app("deep", language, **query)
+        stack = cell_of(app)["stack"]
         assert stack["whole"]
+        assert not charts(app)
         assert all("F" in row["signals"] for row in stack["rows"])
 
 

@@ -6,13 +6,16 @@ import gc
 import json
 import math
 import os
+import re
 import secrets
 import shutil
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -21,21 +24,23 @@ from threadpoolctl import threadpool_info
 
 from rnnviz import ui
 from rnnviz.analysis import experiments
-from rnnviz.chapters.home import WRITTEN
+from rnnviz.chapters import home
+from rnnviz.chapters.home import LECTURES, WRITTEN
 from rnnviz.config import PRESETS, TrainConfig
 from rnnviz.errors import InputError
 from rnnviz.figures.kit import visible
-from rnnviz.i18n import translator
+from rnnviz.i18n import LANGUAGES, lesson_part, translator
 from rnnviz.runs.folder import Run, Status
 from rnnviz.runs.reports import EpochReport, FailureReport, StepReport
 from rnnviz.text.corpora import DATA, read, split
-from rnnviz.ui.frame import PAGES
+from rnnviz.ui.frame import PAGES, title_of_tab
 from rnnviz.ui.live import HALTED_SECONDS, REFRESH_SECONDS
 from rnnviz.ui.pictures import _whole_numbers
 from rnnviz.ui.run_view import newest_curves
-from tests.chapters.helpers import cells_of, charts
+from tests.chapters.helpers import cells_of, charts, containers
 from tests.helpers import APP, IdleEngine, open_app, until
 
+THEMES = ("light", "dark")
 pytestmark = [
     # Dask and Tornado leave sockets open until the interpreter ends in the process that tests them.
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
@@ -61,7 +66,38 @@ def test_home_opens_in_each_language(engine: IdleEngine, language: str, title: s
     read = visible(Run.open(DATA / f"gru-{language}").recording().text)  # type: ignore[union-attr]
     assert (view["text"][: view["written"]], len(view["text"])) == (read, len(read) + WRITTEN)
     linked = {link.proto.page for link in app.get("page_link")}
-    assert linked >= {info.name for info in PAGES if info.name not in ("home", "status")}
+    chapters = [info.name for info in PAGES if info.name not in ("home", "status")]
+    assert linked >= set(chapters)
+    rows = [[child.proto for child in block.children.values()] for block in containers(app.main)]
+    named = [[each.page for each in row[1:]] for row in rows if all(hasattr(each, "page") for each in row[1:])]
+    assert [names for names in named if len(names) > 1] == [list(names) for names in LECTURES.values()]
+    assert list(LECTURES[90]) == chapters
+    idea = lesson_part("home", language, "idea")
+    assert len(re.findall(r"[.。]", idea)) == 1, "one sentence"
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_card_shows_its_chapter_in_the_readers_language(language: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each picture ships in both languages, light and dark, and is small."""
+    chapters = [info.name for info in PAGES if info.name not in ("home", "status")]
+    ships = {path.name: path.stat().st_size for path in home._PICTURES.iterdir()}
+    assert set(ships) == {f"{name}-{each}-{theme}.webp" for name in chapters for each in LANGUAGES for theme in THEMES}
+    assert max(ships.values()) < 20_000
+    in_address = Mock(wraps=home._in_address)
+    monkeypatch.setattr(home, "_in_address", in_address)
+    open_app("home", language)
+    assert [call.args[0].name for call in in_address.call_args_list] == [
+        f"{name}-{language}-light.webp" for name in chapters
+    ]
+
+
+def test_a_tab_is_called_by_its_page_and_home_by_the_products_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last name that the app gives the tab counts."""
+    named: list[str] = []
+    monkeypatch.setattr("streamlit.set_page_config", lambda title, *_args, **_more: named.append(title))
+    open_app("home")
+    assert named[-1] == "rnnviz"
+    assert title_of_tab(SimpleNamespace(title="GRU", url_path="gru")) == "GRU · rnnviz"
 
 
 @pytest.mark.parametrize(("language", "title", "button"), [("en", "Train", "Train"), ("zh", "训练", "训练")])

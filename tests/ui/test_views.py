@@ -11,12 +11,16 @@ import segno
 from starlette.requests import Request
 from starlette.responses import Response
 
+from rnnviz.runs.folder import Status
 from rnnviz.server import routes
 from rnnviz.ui.send import MOST_BYTES
 from tests.helpers import IdleEngine, open_app
 
 # What trains or halts a run, on any page.
-BUTTONS = {"train", "pause", "resume", "stop", "compute", "measure", "train-start", "train-dropout"}
+BUTTONS = {
+    "train", "pause", "resume", "stop", "twins", "compute", "measure", "train-start", "train-dropout", "open-own",
+    "run-notes", "pause-notes", "resume-notes", "run-d2l", "pause-d2l", "resume-d2l",
+}  # fmt: skip
 
 
 def modules_of(svg: str) -> np.ndarray:
@@ -73,6 +77,8 @@ def keys(app: object) -> set[str]:
         ("deep", {"tab": "start"}),
         ("deep", {"tab": "cost"}),
         ("gru", {}),
+        ("reproduce", {}),
+        ("reproduce", {"tab": "held_back"}),
     ],
 )
 def test_who_watches_can_neither_train_nor_halt(engine: IdleEngine, page: str, query: dict[str, str]) -> None:
@@ -86,7 +92,10 @@ def test_who_watches_can_neither_train_nor_halt(engine: IdleEngine, page: str, q
 
 
 def test_who_watches_a_run_cannot_press_what_others_can(engine: IdleEngine) -> None:
-    """A run under way has Pause and Stop; who watches the same run has neither, and the run goes on."""
+    """A run under way has Pause and Stop; who watches the same run has neither, and the run goes on.
+
+    The same holds for the runs of a reproduction, which go on one by one.
+    """
     app = open_app("train")
     app.button(key="train").click().run()
     run_id = app.query_params["run"]
@@ -96,6 +105,15 @@ def test_who_watches_a_run_cannot_press_what_others_can(engine: IdleEngine) -> N
     watcher.run()
     assert engine.states[run_id].state == "running"
     assert len(engine.submitted) == 1
+    app = open_app("reproduce")
+    app.button(key="run-notes").click().run()
+    assert "pause-notes" in keys(app)
+    runs = [run for _config, run in engine.submitted[1:]]
+    for state in ("running", "paused"):
+        for run in runs:
+            engine.states[run] = Status(state)
+        assert not keys(open_app("reproduce", view="watch", notes=".".join(runs))) & BUTTONS
+    assert "resume-notes" in keys(open_app("reproduce", notes=".".join(runs)))
 
 
 def test_the_projector_view_is_kept_across_pages_and_languages(engine: IdleEngine) -> None:

@@ -17,6 +17,7 @@ from rnnviz.analysis.held_back import (
     shipped_held_back,
     switches_of,
 )
+from rnnviz.config import TrainConfig
 from rnnviz.errors import InputError
 from rnnviz.figures.reproduce import held_back_figure
 from rnnviz.i18n import quantity
@@ -25,7 +26,7 @@ from rnnviz.runs.follower import REFRESH_SECONDS
 from rnnviz.text.corpora import Corpus
 from rnnviz.text.ngram import references
 from rnnviz.ui.forms import training_buttons
-from rnnviz.ui.frame import Frame, engine, settings, show_error
+from rnnviz.ui.frame import Frame, engine, settings, show_error, watching
 from rnnviz.ui.live import MOVING, live_part
 from rnnviz.ui.pictures import picture
 from rnnviz.ui.run_view import chosen_run, follow, phase_of, show_progress
@@ -52,27 +53,34 @@ def held_back(frame: Frame) -> None:
 
 
 def _choose(frame: Frame, run: Run | None) -> bool:
-    """The switches and the buttons. Returns whether what early stopping would have spared is faded."""
+    """The switches and the buttons. Returns whether what early stopping would have spared is faded.
+
+    Those who only watch have the switch of early stopping alone, since it changes the picture and no training.
+    """
     _ = frame.translate
     with st.container(border=True):
         row = st.container(horizontal=True, vertical_alignment="center", gap="medium")
         on = {
             name: row.toggle(label, key=f"with-{name}", bind="query-params", persist_state="session")
-            for name, label in _labels(frame).items()
+            for name, label in ({} if watching() else _labels(frame)).items()
         }
         early = row.toggle(_("early stopping"), key="with-early", bind="query-params", persist_state="session")
-        config = held_back_config([name for name in SWITCHES if on[name]])
-        corpus = held_back_corpus(config)
-        allowed: Corpus | None = corpus
-        try:
-            settings().limits.check(config, len(corpus.vocabulary))
-        except InputError as error:
-            show_error(frame, error)
-            allowed = None
-        training_buttons(frame, config, allowed, run)
-        if run is None:
-            st.caption(frame.lesson("held_back_shipped"))
+        if not watching():
+            _train(frame, held_back_config([name for name in SWITCHES if on[name]]), run)
     return early
+
+
+def _train(frame: Frame, config: TrainConfig, run: Run | None) -> None:
+    corpus = held_back_corpus(config)
+    allowed: Corpus | None = corpus
+    try:
+        settings().limits.check(config, len(corpus.vocabulary))
+    except InputError as error:
+        show_error(frame, error)
+        allowed = None
+    training_buttons(frame, config, allowed, run)
+    if run is None:
+        st.caption(frame.lesson("held_back_shipped"))
 
 
 def _labels(frame: Frame) -> dict[str, str]:

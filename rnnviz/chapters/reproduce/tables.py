@@ -36,7 +36,7 @@ from rnnviz.text.ngram import References, references
 from rnnviz.ui.charts import Chart
 from rnnviz.ui.controls import pick
 from rnnviz.ui.forms import choose_text, chosen_corpus
-from rnnviz.ui.frame import Frame, as_text, show_error
+from rnnviz.ui.frame import Frame, as_text, show_error, watching
 from rnnviz.ui.live import MOVING, live_part
 from rnnviz.ui.pictures import pictures
 
@@ -70,7 +70,8 @@ def _reproduction(frame: Frame, table: Table) -> None:
         show_texts(frame, results)
 
     live_part(frame, lambda: series.phase if series else "finished", draw, least_seconds=_REFRESH_SECONDS)
-    _buttons(frame, table, ours, series)
+    if not watching():
+        _buttons(frame, table, ours, series)
     _download(frame, ours, series)
 
 

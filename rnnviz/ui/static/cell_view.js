@@ -63,8 +63,10 @@ class CellView extends CellDrawing {
     this.words = packed.words;
     this.cell = packed.cell;
     this.recording = new Recording(packed);
-    if (packed.held && packed.weights) this.recording.hold(packed.held);
     const asked = new URLSearchParams(location.search);
+    const levers = first && asked.has("held") && !packed.stack?.whole;
+    const held = levers ? heldFromText(asked.get("held"), this.cell.gates, this.recording.size) : packed.held;
+    if (held && packed.weights) this.recording.hold(held);
     const number = (name, otherwise) => (/^\d+$/.test(asked.get(name) ?? "") ? Number(asked.get(name)) : otherwise);
     if (first) {
       this.t = number("t", Math.min(packed.t ?? 0, this.recording.length - 1));
@@ -453,20 +455,21 @@ class CellView extends CellDrawing {
     this.say();
   }
 
-  // Put step and unit into the address, without an entry in the history; a browser allows a few changes per second.
+  // Put step, unit and what the levers hold into the address, without an entry in the history; a browser allows a few
+  // changes per second. What the server says is held is in the address already. While the view plays, it is at no step.
   remember() {
     clearTimeout(this.remembering);
-    if (this.playing || !this.packed.address) return;
+    if (!this.packed.address) return;
     this.remembering = setTimeout(() => {
       if (!this.root.isConnected) return;
       const address = new URL(location.href);
-      address.searchParams.set("t", String(this.t));
-      address.searchParams.set("unit", String(this.unit));
-      const { steps } = this.packed.kept;
-      const also = { signal: this.tint === this.cell.state.at(-1) ? null : this.tint, step: this.asked === null ? null : steps[this.asked] };
-      for (const [name, value] of Object.entries(also)) {
+      const held = saidAsText(this.recording.held);
+      const step = this.asked === null ? null : this.packed.kept.steps[this.asked];
+      const stands = { t: this.t, unit: this.unit, signal: this.tint === this.cell.state.at(-1) ? null : this.tint, step };
+      const now = { ...(this.playing ? {} : stands), held: held === saidAsText(this.packed.held ?? {}) ? null : held };
+      for (const [name, value] of Object.entries(now)) {
         if (value === null) address.searchParams.delete(name);
-        else address.searchParams.set(name, value);
+        else address.searchParams.set(name, String(value));
       }
       if (address.href !== location.href) history.replaceState(history.state, "", address);
     }, 150);
@@ -708,6 +711,18 @@ function saidAsText(held) {
     return `${gate}=${Number(value.toFixed(6))}${units}${first || last ? `:${first ?? 1}-${last ?? ""}` : ""}`;
   });
   return parts.join(";");
+}
+
+// What a text of that form holds; what it says of no gate or unit of this cell is left out.
+function heldFromText(text, gates, units) {
+  const said = text.split(";").map((part) => /^(\w+)=([01](?:\.\d+)?)(?:@(\d+(?:,\d+)*))?(?::(\d+)-(\d*))?$/.exec(part));
+  const whole = ([, gate, value, whom]) => gates.includes(gate) && value <= 1 && (whom ?? "").split(",").every((unit) => unit < units);
+  const holds = said.filter((part) => part && whole(part)).map(([, gate, value, whom, first, last]) => {
+    const numbers = whom?.split(",").map(Number) ?? [null];
+    const span = first ? { first: Number(first), last: last ? Number(last) : null } : {};
+    return [gate, { value: Number(value), unit: numbers.length > 1 ? numbers : numbers[0], ...span }];
+  });
+  return Object.fromEntries(holds);
 }
 
 // Show a packed reading in a place, or put a newer one into the view that stands there. It calls `want` for the
