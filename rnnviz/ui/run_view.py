@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 
@@ -11,13 +12,13 @@ import streamlit as st
 from cachetools import LRUCache, TLRUCache, cached
 
 from rnnviz.cells import cell_of
-from rnnviz.config import TrainConfig
+from rnnviz.config import ModelConfig, TrainConfig
 from rnnviz.engine.engine import View
 from rnnviz.engine.jobs import LIVE
 from rnnviz.engine.settings import MIB
 from rnnviz.errors import InputError
 from rnnviz.figures.curves import gradient_norm_figure, perplexity_figure
-from rnnviz.figures.gates import gates_figure, unit_order
+from rnnviz.figures.gates import Order, gates_figure, unit_order
 from rnnviz.figures.references import reference_values
 from rnnviz.i18n import Translate, duration, quantity, why_it_cannot_continue, why_not_a_language_model
 from rnnviz.runs.folder import Run
@@ -177,15 +178,51 @@ def _say_what_changed(frame: Frame, run: Run, story: Story) -> None:
 
 
 def _gates_view(frame: Frame, run: Run, other: Run | None) -> None:
-    try:
-        recorded = _recorded(run)
-        beside = (other, recorded_there) if other and (recorded_there := _recorded(other)) else None
-        if recorded is None:
-            st.caption(frame.translate("The gates appear with the first recording."))
-        else:
-            _show_gates(frame, run, *recorded, beside)
-    except InputError as error:
-        show_error(frame, error)
+    # The charts' place and the choices are there before the first recording, so that nothing moves when it comes.
+    place = st.container(key="gates-place")
+    view = _choose_view(frame, run.config.model)
+    with place:
+        try:
+            recorded = _recorded(run)
+            beside = (other, recorded_there) if other and (recorded_there := _recorded(other)) else None
+            if recorded is None:
+                st.caption(frame.translate("The gates appear with the first recording."))
+            else:
+                _show_gates(frame, run, view, *recorded, beside)
+        except InputError as error:
+            show_error(frame, error)
+
+
+@dataclass(frozen=True)
+class _GatesView:
+    """Which gates of a run are looked at: of which layer and direction, with the units in which order."""
+
+    layer: int
+    direction: str
+    order: Order
+
+
+def _directions(translate: Translate) -> dict[str, str]:
+    _ = translate
+    return {"forward": _("forward"), "backward": _("backward")}
+
+
+def _orders(translate: Translate) -> dict[str, str]:
+    _ = translate
+    return {"similarity": _("by similarity"), "mean": _("by mean"), "index": _("by index")}
+
+
+def _choose_view(frame: Frame, model: ModelConfig) -> _GatesView:
+    _ = frame.translate
+    row = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
+    layer, direction = "1", "forward"
+    if model.num_layers > 1:
+        layer = pick(row, _("Layer"), [str(n) for n in range(1, model.num_layers + 1)], "layer", str)
+    if model.num_directions > 1:
+        directions = _directions(_)
+        direction = pick(row, _("Direction"), tuple(directions), "direction", directions.__getitem__)
+    orders = _orders(_)
+    return _GatesView(int(layer), direction, pick(row, _("Units"), tuple(orders), "units", orders.__getitem__))
 
 
 def _writing_view(frame: Frame, run: Run, other: Run | None) -> None:
@@ -261,7 +298,7 @@ def show_bar(frame: Frame, run: Run, view: View, story: Story) -> None:
         if last.held_out_perplexity is not None:
             held_out = _("held-out {value}, future read") if config.reads_ahead else _("held-out {value}")
             parts.append(held_out.format(value=quantity(last.held_out_perplexity)))
-    st.progress(min(step / follower.total_steps, 1.0), text=" · ".join(parts))
+    st.progress(min(step / follower.total_steps, 1.0), text=as_text(" · ".join(parts)))
 
 
 def show_messages(frame: Frame, run: Run, view: View, story: Story) -> None:
@@ -431,15 +468,20 @@ def _describe_norm(frame: Frame, story: Story, theta: float) -> str:
 
 
 def _show_gates(
-    frame: Frame, run: Run, version: int, trace: Trace, beside: tuple[Run, tuple[int, Trace]] | None
+    frame: Frame,
+    run: Run,
+    view: _GatesView,
+    version: int,
+    trace: Trace,
+    beside: tuple[Run, tuple[int, Trace]] | None,
 ) -> None:
-    """All signals of a layer in a direction as heatmaps, one of them large; below them its equation and the choices.
+    """All signals of a layer in a direction as heatmaps, one of them large, and below them its equation.
 
     The same signal of the run `beside` stands next to it, of the same layer and direction. Where that run has no such
     layer or direction it is of the first layer or of the forward direction, and the title says so.
     """
     _ = frame.translate
-    cell, place = cell_of(trace), st.container()
+    cell = cell_of(trace)
     common = [name for name in trace.names if beside is None or name in beside[1][1].names]
     labels = {name: f"{SIGNALS[name].symbol} {_(SIGNALS[name].label)}" for name in common}
     main = common.index(cell.main) if cell.main in common else 0
@@ -447,25 +489,16 @@ def _show_gates(
         "signal", _("Signal"), common, list(labels.values()), main, in_browser=True, multiples=len(common) > 1
     )
     steps = _checkpoints(run) if beside is None else []
-    row = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
-    layers = [str(n) for n in range(1, trace.num_layers + 1)]
-    layer = pick(row, _("Layer"), layers, "layer", str) if len(layers) > 1 else "1"
-    directions = {"forward": _("forward"), "backward": _("backward")}
-    direction = "forward"
-    if len(trace.directions) > 1:
-        direction = pick(row, _("Direction"), trace.directions, "direction", directions.__getitem__)
-    orders = {"similarity": _("by similarity"), "mean": _("by mean"), "index": _("by index")}
-    order = pick(row, _("Units"), tuple(orders), "units", orders.__getitem__)
     described = _("Heatmap of {signal}: {units:,} units by the {length:,} characters of the probe text, {order}.")
 
     def chart(at: Trace, name: str) -> Chart:
-        units = unit_order(trace.signal(name, int(layer), direction), order)  # the same at every checkpoint
-        figure = gates_figure(at, name, int(layer), direction, units, _)
+        units = unit_order(trace.signal(name, view.layer, view.direction), view.order)  # the same at every checkpoint
+        figure = gates_figure(at, name, view.layer, view.direction, units, _)
         description = described.format(
             signal=_(SIGNALS[name].label),
             units=trace.signal(name).shape[1],
             length=len(trace.text),
-            order=orders[order],
+            order=_orders(_)[view.order],
         )
         return Chart(figure, "gates", description, 440, labels[name], revision=run.id)
 
@@ -473,31 +506,30 @@ def _show_gates(
         traces = [*(run.recording(step) or trace for step in steps[:-1]), trace]
         return pack(*(chart(at, name) for at in traces for name in labels))
 
-    gates = _packed(("gates", run.folder, version, *steps, layer, direction, order, frame.language), charts)
+    gates = _packed(("gates", run.folder, version, *steps, view, frame.language), charts)
     sliders = [_checkpoint_slider(frame, run, steps), signal] if steps else [signal]
     shown = [gates]
     if beside is not None:
         other, (there, theirs) = beside
         apart = names_apart(run.config, other.config, _)
-        their_layer = layer if int(layer) <= theirs.num_layers else "1"
-        their_direction = direction if direction in theirs.directions else "forward"
+        layer = view.layer if view.layer <= theirs.num_layers else 1
+        direction = view.direction if view.direction in theirs.directions else "forward"
         said = [apart[1]]
-        said += [_("layer {n}").format(n=their_layer)] if their_layer != layer else []
-        said += [directions[their_direction]] if their_direction != direction else []
+        said += [_("layer {n}").format(n=layer)] if layer != view.layer else []
+        said += [_directions(_)[direction]] if direction != view.direction else []
 
         def theirs_of(name: str) -> Chart:
-            figure = gates_figure(theirs, name, int(their_layer), their_direction, order, _)
+            figure = gates_figure(theirs, name, layer, direction, view.order, _)
             title = _(", ").join([labels[name], *said])
             return Chart(figure, "gates_beside", title, 440, title, revision=other.id)
 
-        identity = ("beside", run.folder, other.folder, there, layer, direction, order, frame.language)
+        identity = ("beside", run.folder, other.folder, there, view, frame.language)
         shown.append(_packed(identity, lambda: pack(*map(theirs_of, labels))))
-    with place:
-        moved = live_charts(together(*shown, sliders=sliders), key="gates")
-        for slider in sliders:
-            note(slider, moved)
-        equations = [formula(latex(in_direction(cell.equations[name], direction))) for name in labels]
-        by_step(signal).markdown("\n\n".join(equations))
+    moved = live_charts(together(*shown, sliders=sliders), key="gates")
+    for slider in sliders:
+        note(slider, moved)
+    equations = [formula(latex(in_direction(cell.equations[name], view.direction))) for name in labels]
+    by_step(signal).markdown("\n\n".join(equations))
 
 
 def show_downloads(frame: Frame, run: Run) -> None:

@@ -19,7 +19,7 @@ from rnnviz.text.corpora import default_prefixes
 from rnnviz.text.ngram import REFERENCE_ORDERS, NgramModel, fit_ngrams
 from rnnviz.text.quotation import SHORTEST, Quoted, quoted_from
 from rnnviz.ui.charts import Slider
-from rnnviz.ui.controls import by_step, pick
+from rnnviz.ui.controls import by_step, select
 from rnnviz.ui.frame import Frame, as_text, engine, show_error, visitor
 from rnnviz.ui.painted_text import painted_text
 
@@ -37,13 +37,12 @@ def show_writing(
     """
     _ = frame.translate
     authors = {_AS_IT_TRAINS: _("the run as it trains")}
-    if continues and story.epochs:
+    if story.epochs:
         authors[LATEST] = _("its last weights")
         authors |= {BEST: _("its best held-out epoch")} if run.has_best else {}
         authors[_NGRAMS] = _("n-gram models")
-    author = _AS_IT_TRAINS
-    if len(authors) > 1:
-        author = pick(st, _("Written by"), tuple(authors), "author", authors.__getitem__)
+    # It is one line high from the start, so that nothing moves when there is more to choose from.
+    author = select(st, _("Written by"), authors, "author", _AS_IT_TRAINS) if continues else _AS_IT_TRAINS
     if author == _AS_IT_TRAINS:
         if checkpoints is None:
             show_predictions(frame, run, story)

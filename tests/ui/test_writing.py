@@ -66,7 +66,7 @@ def test_n_gram_models_and_the_best_epoch_write_beside_it(
     texts = painted(app)
     prefix = len(texts[0]["characters"]) - 200
     assert [len(text["characters"]) for text in texts] == [prefix + 200] * 4
-    assert BEST not in app.segmented_control(key="author").options
+    assert BEST not in app.selectbox(key="author").options
     run = Run(tmp_path / "runs" / ("0" * 20))
     monkeypatch.setenv("RNNVIZ_HOME", str(tmp_path))
     shutil.copytree(DATA / "example-en", run.folder)
