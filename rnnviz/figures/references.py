@@ -29,12 +29,10 @@ def edge_labels(values: Mapping[str, float], limits: tuple[float, float]) -> lis
     """The names and values of horizontal lines of a log axis beside its right end, moved apart where they are close."""
     low, high = np.log10(limits)
     names = sorted(values, key=values.__getitem__)
-    places = spread((np.log10([values[name] for name in names]) - low) / (high - low), _GAP)
-    room_below = _GAP * (np.arange(len(places)) + 0.5)
-    places = np.clip(places, room_below, 1 - room_below[::-1])  # none is beyond the axis
+    places = within_axis(np.array([(np.log10(values[name]) - low) / (high - low) for name in names]), _GAP)
     return [
         {
-            "text": f"{name} {_text(values[name])}",
+            "text": with_value(name, values[name]),
             "x": 1,
             "xref": "paper",
             "xanchor": "left",
@@ -48,14 +46,21 @@ def edge_labels(values: Mapping[str, float], limits: tuple[float, float]) -> lis
     ]
 
 
-def _text(value: float) -> str:
-    return f"{value:,}" if isinstance(value, int) else quantity(value)  # V is a count
+def with_value(name: str, value: float) -> str:
+    """What a line is called beside the axis."""
+    return f"{name} {value:,}" if isinstance(value, int) else f"{name} {quantity(value)}"  # V is a count
 
 
 def room(labels: list[Drawn]) -> int:
     """The room that labels beside an axis need, in pixels."""
     sizes = [sum(1.0 if east_asian_width(c) in "WF" else 0.58 for c in label["text"]) for label in labels]
     return 10 + round(LABEL_SIZE * max(sizes, default=0.0))
+
+
+def within_axis(places: NDArray[np.float64], gap: float) -> NDArray[np.float64]:
+    """Rising places of labels, as shares of the axis, moved apart by `gap` at least; none is beyond the axis."""
+    room_below = gap * (np.arange(len(places)) + 0.5)
+    return np.clip(spread(places, gap), room_below, 1 - room_below[::-1])
 
 
 def spread(places: NDArray[np.float64], gap: float) -> NDArray[np.float64]:

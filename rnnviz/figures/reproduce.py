@@ -11,12 +11,13 @@ import numpy as np
 
 from rnnviz.analysis.held_back import Learned
 from rnnviz.analysis.reproduction import Result
-from rnnviz.figures.kit import COLOURS, Drawn, Figure, apart, decimate, log_ticks
-from rnnviz.figures.references import LABEL_SIZE, best_mark, room
+from rnnviz.figures.kit import COLOURS, Drawn, Figure, decimate, log_ticks
+from rnnviz.figures.references import LABEL_SIZE, best_mark, room, with_value, within_axis
 from rnnviz.i18n import Translate, perplexity_names
 from rnnviz.runs.reports import best_held_out
 
 _FAR = 0.095  # of the height: closer labels would cover each other
+_ABOVE = 8  # pixels: what is published and the training curve stand at the bottom
 Limits = tuple[float, float]
 
 
@@ -54,7 +55,7 @@ def experiment_figure(
     for name, value in references.items():
         if math.isfinite(value):
             lines.append(_line([0, right], [value, value], name, COLOURS["reference"], 1.4, dash="dot"))
-            labels.append(_Label(name, COLOURS["reference"], value))
+            labels.append(_Label(with_value(name, value), COLOURS["reference"], value))
     names = perplexity_names(_, reads_ahead=result.experiment.sees_the_future)
     for colour, name in zip(("training", "held_out"), names, strict=True):
         ends = []
@@ -81,7 +82,9 @@ def experiment_figure(
         lines.append(_dot(best.epoch, value, _("lowest held-out"), COLOURS["held_out"]))
     if best := best_held_out(lowest):
         mark = best_mark(best, right, limits[0], _, reads_ahead=result.experiment.sees_the_future)
-        layout |= {"shapes": mark["shapes"], "annotations": layout["annotations"] + mark["annotations"]}
+        short = {"text": _("best in epoch {epoch:,}").format(epoch=best.epoch), "yshift": _ABOVE}
+        above = [label | short for label in mark["annotations"]]
+        layout |= {"shapes": mark["shapes"], "annotations": layout["annotations"] + above}
     return {"data": lines, "layout": layout}
 
 
@@ -111,7 +114,8 @@ def _line(x: Any, y: Any, name: str, colour: str, width: float, dash: str = "sol
 def _layout(right: int, limits: Limits, labels: Sequence[_Label], translate: Translate) -> dict[str, Any]:
     _ = translate
     low, high = np.log10(limits)
-    places = apart([(float(np.log10(label.y)) - low) / (high - low) for label in labels], _FAR, 1)
+    labels = sorted(labels, key=lambda label: label.y)
+    places = within_axis(np.array([(np.log10(label.y) - low) / (high - low) for label in labels]), _FAR)
     return {
         "margin": {"l": 48, "r": 92, "t": 8, "b": 38},
         "hovermode": "closest",
@@ -123,7 +127,7 @@ def _layout(right: int, limits: Limits, labels: Sequence[_Label], translate: Tra
                 "xref": "paper",
                 "yref": "paper",
                 "x": 1.01,
-                "y": place,
+                "y": float(place),
                 "xanchor": "left",
                 "yanchor": "middle",
                 "text": label.text,

@@ -33,7 +33,7 @@ from rnnviz.config import TrainConfig
 from rnnviz.engine.settings import step_work
 from rnnviz.figures.report import report
 from rnnviz.figures.reproduce import common_limits, experiment_figure, held_back_figure
-from rnnviz.i18n import translator, why_it_cannot_continue, why_not_a_language_model
+from rnnviz.i18n import quantity, translator, why_it_cannot_continue, why_not_a_language_model
 from rnnviz.runs.folder import Run, Status
 from rnnviz.runs.reports import EpochReport
 from rnnviz.text.corpora import corpus_of, split
@@ -257,7 +257,9 @@ def test_curves_share_an_axis_and_their_labels_do_not_meet() -> None:
     assert names[0].count("training") == names[0].count("held-out") == 2
     assert names[1] == ["uniform", "published"]
     assert figures[0]["layout"]["yaxis"]["range"] == figures[1]["layout"]["yaxis"]["range"]
-    places = sorted(label["y"] for label in figures[0]["layout"]["annotations"])
+    beside = [label for label in figures[0]["layout"]["annotations"] if label.get("xref") == "paper"]
+    assert len(beside) == 4
+    places = sorted(label["y"] for label in beside)
     assert min(np.diff(places)) > 0.09
     assert not math.isnan(places[-1])
 
@@ -286,13 +288,18 @@ def test_every_curve_has_the_lines_of_guessing_and_counting(engine: IdleEngine, 
     """Uniform, unigram and the n-grams of orders 2 to 5, each with its label beside the axis, apart from others."""
     _ = translator(language)
     compared = references(shipped("notes").plan.corpus)
-    names = [_("uniform"), _("unigram"), *(_("{n}-gram").format(n=order) for order in REFERENCE_ORDERS)]
-    values = [compared.uniform, compared.unigram, *compared.ngrams.values()]
+    counted = {_("unigram"): compared.unigram}
+    counted |= {_("{n}-gram").format(n=order): compared.ngrams[order] for order in REFERENCE_ORDERS}
+    names, values = [_("uniform"), *counted], [compared.uniform, *counted.values()]
     for chart in charts(open_app("reproduce", language)).values():
         drawn = {line["name"]: line["y"] for line in chart["data"]}
         assert [drawn[name] for name in names] == [[value, value] for value in values]
         beside = [label for label in chart["layout"]["annotations"] if label.get("xref") == "paper"]
-        assert set(names) < {label["text"] for label in beside}
+        texts = [f"{_('uniform')} {compared.uniform:,}", *(f"{n} {quantity(v)}" for n, v in counted.items())]
+        at = {label["text"]: label["y"] for label in beside if label["text"] in texts}
+        assert set(at) == set(texts)
+        low, high = chart["layout"]["yaxis"]["range"]
+        assert np.mean(list(at.values())) == pytest.approx((np.mean(np.log10(values)) - low) / (high - low), abs=0.1)
         places = sorted(label["y"] for label in beside)
         assert min(np.diff(places)) > 0.09
         assert 0 <= places[0] <= places[-1] <= 1
@@ -314,7 +321,7 @@ def test_the_best_held_out_epoch_is_marked_on_the_curve() -> None:
     assert dots == [([7], [20.0]), ([90], [19.5])]
     (line,) = figure["layout"]["shapes"]
     assert (line["x0"], line["y1"]) == (90, 19.5)
-    assert "best held-out: 19.5 in epoch 90" in [label["text"] for label in figure["layout"]["annotations"]]
+    assert "best in epoch 90" in [label["text"] for label in figure["layout"]["annotations"]]
     frame: Any = SimpleNamespace(translate=str)
     assert "Best held-out: 19.5 in epoch 90." in _in_words(frame, shown)
 

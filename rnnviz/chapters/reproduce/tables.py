@@ -107,7 +107,7 @@ def _name(frame: Frame, corpus: Corpus) -> str:
 def _charts(frame: Frame, results: Sequence[Result]) -> list[Chart]:
     _ = frame.translate
     compared = _references(results[0].plan.corpus)
-    lines = {_("uniform"): float(compared.uniform)} | reference_values(compared, _)
+    lines = {_("uniform"): compared.uniform} | reference_values(compared, _)
     limits = common_limits(results, lines)
     return [
         Chart(
