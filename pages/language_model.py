@@ -14,6 +14,7 @@ frame = ui.open_page("language_model")
 _ = frame.translate
 
 ui.introduce(frame, "idea")
+place = st.container()
 with st.container(border=True):
     row = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
     name = ui.choose_text(frame, row)
@@ -22,12 +23,13 @@ with st.container(border=True):
     order = int(ui.pick(row, _("Order n"), ORDERS, "n", str, "4"))
     config = TrainConfig(corpus=name, max_chars=int(length), batch_size=1, num_steps=1)
     corpus = ui.chosen_corpus(frame, config, limit)
-    text = language_model.sentence_box(frame, corpus) if corpus else ""
 
 if corpus:
     model = language_model.fitted(corpus.training)
+    with place:
+        text = language_model.sentence_box(frame, corpus)
     st.header(_("One sentence, one factor per character"))
-    language_model.show_sentence(frame, model, text, order)
+    language_model.show_sentence(frame, place, model, text, order)
     st.markdown(frame.lesson("step"))
     st.header(_("Which n"))
     with ui.beside(frame.lesson("perplexity")):

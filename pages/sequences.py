@@ -11,8 +11,8 @@ _ = frame.translate
 ui.introduce(frame, "idea")
 parts = {"vectors": _("From text to vectors"), "batches": _("From text to mini-batches")}
 if ui.pick(st, _("Part"), tuple(parts), "part", parts.__getitem__) == "vectors":
-    ui.introduce(frame, "vectors")
     sequences.show_vectors(frame, frame.lesson("text"))
+    st.markdown(frame.lesson("vectors"))
     st.header(_("What to try"))
     st.markdown(frame.lesson("try_vectors"))
     with st.expander(_("Why one-hot vectors")):

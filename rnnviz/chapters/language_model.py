@@ -94,19 +94,22 @@ def check_sentence(text: str, model: NgramModel) -> None:
         raise InputError("no character of the sentence occurs in the training text; allowed are those that do")
 
 
-def show_sentence(frame: Frame, model: NgramModel, text: str, order: int) -> None:
-    """A sentence's probability as a product, and each factor of it as a sum; or what is wrong with the sentence."""
+def show_sentence(frame: Frame, place: Any, model: NgramModel, text: str, order: int) -> None:
+    """A sentence's probability as a product, whose picture is drawn in a `place` high on the page, and each factor of
+    it as a sum; or in that place what is wrong with the sentence.
+    """
     try:
         check_sentence(text, model)
     except InputError as error:
-        show_error(frame, error)
+        show_error(frame, error, place)
         return
     chain = model.chain(text, order)
     _show_totals(frame, chain)
-    place = st.container()
     lit = _lit_term(frame, order)
-    slider = stepper(frame, "t", text, min(_FIRST_STEP, len(text) - 1))
     with place:
+        picture_place = st.container()
+        slider = stepper(frame, "t", text, min(_FIRST_STEP, len(text) - 1))
+    with picture_place:
         _show_chain(frame, chain, len(model.vocabulary), slider, lit)
     _show_step(frame, chain, model, slider, lit)
 

@@ -67,18 +67,20 @@ def _choose_model(frame: Frame, place: Any, own: Run | None) -> Run:
 @st.fragment
 def show_step(frame: Frame, own: Run | None, words: str) -> None:
     """One step of a model reading a text. The browser has all steps; the table follows when the slider is at rest."""
+    place = st.container()
     row = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
     run = _choose_model(frame, row, own)
     reading = reading_of(frame, run, choose_text(frame, row, run))
     if reading is None:
         return
-    slider = stepper(frame, "t", reading.trace.text, default=min(_FIRST_STEP, len(reading.trace.text) - 1))
-    linked_equation(
-        _packed(frame, reading, slider, (frame.language, str(run.folder), run.reports_size(), reading.trace.text)),
-        key="equation",
-    )
-    _show_notes(frame, reading, slider)
-    table_and_files(frame, "equation", rnn_equation(reading, chosen(slider), frame.translate).table())
+    with place:
+        slider = stepper(frame, "t", reading.trace.text, default=min(_FIRST_STEP, len(reading.trace.text) - 1))
+        linked_equation(
+            _packed(frame, reading, slider, (frame.language, str(run.folder), run.reports_size(), reading.trace.text)),
+            key="equation",
+        )
+        _show_notes(frame, reading, slider)
+        table_and_files(frame, "equation", rnn_equation(reading, chosen(slider), frame.translate).table())
     _show_state(frame, reading, slider, words)
 
 

@@ -38,6 +38,7 @@ _BOUND: dict[str, Any] = {"bind": "query-params", "persist_state": "session"}
 def show_vectors(frame: Frame, example: str) -> None:
     """A typed text, cleaned, numbered and turned into one-hot vectors."""
     _ = frame.translate
+    place = st.container()
     left, right = st.columns(2)
     offer("typed", example)
     typed = str(left.text_area(_("Your text"), key="typed", height=110, max_chars=MAX_PASTED, persist_state="session"))
@@ -65,18 +66,19 @@ def show_vectors(frame: Frame, example: str) -> None:
     if unknown:
         said += " " + _("{count} are not in the vocabulary: index −1, zero vector.").format(count=unknown)
     right.markdown(said)
-    picture(
-        vectors_figure(before, after, ids, corpus.vocabulary, _),
-        key="vectors",
-        description=said + " " + ", ".join(f"{c} {i}" for c, i in zip(visible(after), ids, strict=True)),
-        table={
-            "t": list(range(1, len(ids) + 1)),
-            _("typed"): visible(before),
-            _("cleaned"): visible(after),
-            _("index"): ids.tolist(),
-        },
-        height=vectors_height(V),
-    )
+    with place:
+        picture(
+            vectors_figure(before, after, ids, corpus.vocabulary, _),
+            key="vectors",
+            description=said + " " + ", ".join(f"{c} {i}" for c, i in zip(visible(after), ids, strict=True)),
+            table={
+                "t": list(range(1, len(ids) + 1)),
+                _("typed"): visible(before),
+                _("cleaned"): visible(after),
+                _("index"): ids.tolist(),
+            },
+            height=vectors_height(V),
+        )
 
 
 @dataclass(frozen=True)

@@ -128,6 +128,27 @@ def test_on_a_wall_every_part_is_legible_in_chinese_and_dark(wall: Page, server:
         check_legible(wall, address)
 
 
+def test_keys_play_the_cell_and_show_one_picture_alone(wall: Page, server: Server) -> None:
+    """P plays and pauses; F shows a cell, or a published table beside ours, on the whole screen, and ends that."""
+    wall.goto(f"{server.url}/gru?view=projector&t=5")
+    expect(wall.locator(".cv-chip").first).to_be_visible(timeout=60_000)
+    arrived(wall, "GRU")
+    for playing in (True, False):
+        wall.keyboard.press("p")
+        assert wall.evaluate("document.querySelector('.cell-view').cellView.playing") == playing
+    shows_alone(wall, ".cell-view")
+    wall.goto(f"{server.url}/reproduce?view=projector")
+    arrived(wall, "Reproduce")
+    shows_alone(wall, ".reproduction")
+
+
+def shows_alone(page: Page, selector: str) -> None:
+    page.keyboard.press("f")
+    page.wait_for_function("(selector) => document.fullscreenElement?.matches(selector)", arg=selector)
+    page.keyboard.press("f")
+    page.wait_for_function("() => !document.fullscreenElement")
+
+
 def test_the_address_is_sent_with_its_code_and_without_its_size(wall: Page, server: Server) -> None:
     """It is the browser's own, with every choice, what is held, and the language; a box makes it one only to watch.
 
@@ -137,12 +158,13 @@ def test_the_address_is_sent_with_its_code_and_without_its_size(wall: Page, serv
     wall.goto(f"{server.url}/gru?view=projector&t=5")
     expect(wall.locator(".cv-chip").first).to_be_visible(timeout=60_000)
     expect(wall.locator(".send-open")).to_be_attached()
+    arrived(wall, "GRU")
     held = "R=0.25@3,7:2-4;Z=1"
     wall.evaluate(
         """() => document.querySelector(".cell-view").cellView.hold(
           { R: { value: 0.25, unit: [3, 7], first: 2, last: 4 }, Z: { value: 1, unit: null } })"""
     )
-    wait_until(lambda: parse_qs(urlsplit(wall.url).query).get("held") == [held], 10)
+    wall.wait_for_url(lambda url: parse_qs(urlsplit(url).query).get("held") == [held])
     wall.keyboard.press("q")
     field = wall.locator(".send-address")
     sent = urlsplit(field.input_value())
@@ -162,4 +184,4 @@ def test_the_address_is_sent_with_its_code_and_without_its_size(wall: Page, serv
     expect(wall.locator(".cv-banner")).to_contain_text("R held at 0.25 for unit 3, 7 at steps 2 to 4", timeout=60_000)
     expect(wall.locator(".cv-banner")).to_contain_text("Z held at 1.00 for all units")
     wall.get_by_role("button", name="Release all").click()
-    wait_until(lambda: "held" not in parse_qs(urlsplit(wall.url).query), 10)
+    wall.wait_for_url(lambda url: "held" not in parse_qs(urlsplit(url).query))

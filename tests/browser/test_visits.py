@@ -9,7 +9,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, WebSocketRoute, expect
 
-from rnnviz.i18n import translator
+from rnnviz.i18n import LANGUAGES, translator
 from rnnviz.runs.folder import Run
 from rnnviz.ui.frame import PAGES, heading
 from tests.browser.helpers import SMALL, Server, arrived, curve, formulas, go, progress, train, visit, wait_until
@@ -64,6 +64,14 @@ SETTLED = """() => {
 }"""
 
 
+# Where the first picture of the page's main part begins and ends, in pixels from the top of the window.
+FIRST_PICTURE = """() => {
+  const pictures = "[data-testid=stMain] :is(.cv-stage, .live-chart[aria-label], .linked-equation, .reproduction)";
+  const { top, bottom } = document.querySelector(pictures).getBoundingClientRect();
+  return [top, bottom];
+}"""
+
+
 def switch(page: Page, name: str, title: str) -> None:
     """Choose a language, and wait until the page is shown in it."""
     page.get_by_role("radio", name=name).or_(page.get_by_role("button", name=name)).click()
@@ -98,6 +106,20 @@ def in_chinese(page: Page) -> bool:
 
 def name_of(address: str) -> str:
     return re.split(r"[/?]", address)[1] or "home"
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_chapter_opens_on_its_picture(browser: Browser, server: Server, language: str) -> None:
+    """At 1280 by 800 it begins within the first 300 pixels, and all of it is seen without scrolling."""
+    for page in visit(browser, reduced_motion="reduce", viewport={"width": 1280, "height": 800}):
+        for info in PAGES:
+            if info.name in ("home", "status"):
+                continue
+            page.goto(f"{server.url}/{info.name}?lang={language}")
+            settled(page, translator(language)(info.title))
+            top, bottom = page.evaluate(FIRST_PICTURE)
+            assert top <= 300, info.name
+            assert bottom <= 800, info.name
 
 
 def unfold(page: Page) -> None:

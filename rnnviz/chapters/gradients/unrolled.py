@@ -27,6 +27,7 @@ def unrolled(frame: Frame) -> None:
     """A small RNN reads a word of the visitor's, and backpropagation goes back through it one product at a time."""
     _ = frame.translate
     weights, vocabulary = _shipped_unrolled()
+    place = st.container()
     word = st.text_input(
         _("A word for the RNN to read, {low} to {high} characters").format(low=_SHORTEST, high=_LONGEST),
         _WORD,
@@ -42,11 +43,12 @@ def unrolled(frame: Frame) -> None:
         show_error(frame, error)
         return
     u = unroll(weights, vocabulary.encode(word))
-    place = st.container()
-    slider = stepper(frame, "at", word[:-1], u.T - 1)
     steps = range(1, u.T + 1)
-    by_step(slider).markdown("\n\n".join(formula(_equation(u, t)) for t in steps))
     with place:
+        network = st.container()
+        slider = stepper(frame, "at", word[:-1], u.T - 1)
+        by_step(slider).markdown("\n\n".join(formula(_equation(u, t)) for t in steps))
+    with network:
         pictures([_network_chart(frame, u, word, t) for t in steps], key="network", follows=slider)
     pictures(
         [_product_chart(frame, u, t) for t in steps],

@@ -1,6 +1,6 @@
 // Keys for a lecture. They are single letters, so they work in the projector view alone.
 
-const PICTURES = ".live-charts figure, .cell-view, .linked-equation";
+const PICTURES = ".live-charts figure, .cell-view, .linked-equation, .reproduction";
 const TYPING = "input:not([type=range], [type=radio], [type=checkbox]), textarea, select, dialog, [contenteditable]";
 const ACTS = { n: () => turn(1), b: () => turn(-1), p: play, f: alone, q: send };
 
