@@ -109,8 +109,8 @@ chapters: $(VENV)/.installed
 	$(call ship,lstm-en,--cell lstm --forget-bias 1 $(CHAPTER) $(TALES),8)
 	$(call ship,lstm-zh,--cell lstm --forget-bias 1 $(CHAPTER) $(LYRICS),2)
 	$(call ship,lstm-brackets,--cell lstm --forget-bias 1 $(CHAPTER) $(BRACKETS))
-	$(call ship,deep-en,$(DEEP) $(DEEP_TALES),0,epochs)
-	$(call ship,deep-zh,$(DEEP) $(DEEP_LYRICS),0,epochs)
+	$(call ship,deep-en,$(DEEP) $(DEEP_TALES),8,epochs)
+	$(call ship,deep-zh,$(DEEP) $(DEEP_LYRICS),4,epochs)
 	$(BIN)/python -m rnnviz.nn.deep data/deep build/deep-en build/deep-zh
 	$(call ship,bidirectional-en,$(BOTH) $(BOTH_TALES))
 	$(call ship,bidirectional-zh,$(BOTH) $(BOTH_LYRICS))

@@ -279,6 +279,22 @@ def cost_figure(costs: Sequence[Cost], translate: Translate = str) -> Figure:
     return {"data": traces, "layout": layout}
 
 
+def notes_points(
+    steps: NDArray[np.int64], recorded: Sequence[float], name: str, colour: str, translate: Translate = str
+) -> Drawn:
+    """What the lecture notes recorded at these steps, as circles in the colour of our curve."""
+    named = translate("{name}, the notes").format(name=name)
+    return {
+        "type": "scatter",
+        "x": steps,
+        "y": np.array(recorded),
+        "name": named,
+        "mode": "markers",
+        "marker": {"color": colour, "size": 10, "symbol": "circle-open", "line": {"width": 2.4}},
+        "hovertemplate": "%{y:.5~g}<extra>" + named + "</extra>",
+    }
+
+
 def depth_colours(names: Sequence[str]) -> dict[str, str]:
     """A colour for each of some depths, in their order."""
     return dict(zip(names, LAYER_COLOURS, strict=False))

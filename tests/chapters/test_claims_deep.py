@@ -16,8 +16,10 @@ from rnnviz.analysis.deep import (
     units_for,
 )
 from rnnviz.analysis.holding import perplexity_of, true_probabilities
+from rnnviz.analysis.published import EXPERIMENTS, MARKS
 from rnnviz.analysis.reading import every_layer
 from rnnviz.analysis.side_by_side import STARTS, frequency_perplexity, left_at, shipped_curves, start_config
+from rnnviz.chapters.deep.start import NOTES, notes_curves
 from rnnviz.config import ModelConfig
 from rnnviz.i18n import LANGUAGES
 from rnnviz.nn.bench import Setting
@@ -260,3 +262,35 @@ def test_the_lecture_notes_two_layers_do_twice_the_work() -> None:
     (units,) = said("deep", "cost_why", en="both layers had # units", zh="两层都是 # 个单元")
     one, two = (Setting("notes", V=1027, h=int(units), layers=layers).flops("lstm") for layers in (1, 2))
     assert two / one == pytest.approx(2, abs=0.05)
+
+
+def test_the_lecture_notes_setting_is_trained_and_their_figures_are_theirs() -> None:
+    """One layer and two differ in nothing else; the numbers of the notes are those that they recorded."""
+    units, steps, rows, characters = said(
+        "deep",
+        "start_notes",
+        en="LSTMs of # hidden units … # steps, # rows, # characters",
+        zh="# 个隐藏单元…# 个时间步，批量 #，# 个字符",
+    )
+    configs = [EXPERIMENTS[name].config() for name in NOTES.values()]
+    for layers, config in enumerate(configs, start=1):
+        assert config == configs[0].with_settings({"num_layers": layers})
+        assert (config.model.hidden_size, config.num_steps, config.batch_size) == (units, steps, rows)
+        assert (config.optimizer, config.learning_rate, config.max_chars) == ("adam", 0.01, characters)
+    epoch, two, one = said(
+        "deep",
+        "start_notes",
+        en="at epoch # they recorded # with two layers and # with one",
+        zh="第 # 个迭代周期，两层 #，一层 #",
+    )
+    assert epoch == MARKS[0]
+    assert [round(EXPERIMENTS[NOTES[n]].perplexity[0], digits) for n, digits in (("2", 1), ("1", 2))] == [two, one]
+
+
+def test_in_the_notes_setting_two_layers_start_slower_as_well() -> None:
+    """On the lyrics that come with the app, at the first epoch that the notes print; by less than in the notes."""
+    curves = notes_curves()
+    assert [len(curve.step) for curve in curves.values()] == [MARKS[-1]] * 2
+    here = curves["2"].perplexity[MARKS[0] - 1] / curves["1"].perplexity[MARKS[0] - 1]
+    there = EXPERIMENTS[NOTES["2"]].perplexity[0] / EXPERIMENTS[NOTES["1"]].perplexity[0]
+    assert 1.2 < here < there / 4

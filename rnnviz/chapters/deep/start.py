@@ -7,6 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 import streamlit as st
 
+from rnnviz.analysis.published import EXPERIMENTS, MARKS
+from rnnviz.analysis.shipped_reproduction import shipped
 from rnnviz.analysis.side_by_side import (
     STARTS,
     Curve,
@@ -16,7 +18,7 @@ from rnnviz.analysis.side_by_side import (
     start_config,
 )
 from rnnviz.figures.curves import compared_figure
-from rnnviz.figures.deep import depth_colours
+from rnnviz.figures.deep import depth_colours, notes_points
 from rnnviz.i18n import quantity
 from rnnviz.runs.folder import Run
 from rnnviz.text.corpora import corpus_in, corpus_of
@@ -25,6 +27,7 @@ from rnnviz.ui.implementations import curves_of
 from rnnviz.ui.pictures import picture
 from rnnviz.ui.side_by_side import SideBySide, side_by_side
 
+NOTES = {"1": "lstm", "2": "lstm-deep"}  # the lecture notes' experiments by their number of layers
 _frequencies = st.cache_data(frequency_perplexity)
 
 
@@ -47,6 +50,54 @@ def start(frame: Frame) -> None:
             st.caption(_("The curves begin with the first epoch that has ended."))
 
     side_by_side(frame, group, draw)
+    st.subheader(_("In the lecture notes’ setting"))
+    st.markdown(frame.lesson("start_notes"))
+    _draw_notes(frame)
+
+
+def notes_curves() -> dict[str, Curve]:
+    """The perplexity of one layer and of two in the notes' setting, on the lyrics that come with the app."""
+    outcomes = {
+        n: next(result.outcomes[0] for result in shipped("notes").results if result.experiment.name == name)
+        for n, name in NOTES.items()
+    }
+    return {n: Curve.of(outcome.epochs) for n, outcome in outcomes.items()}
+
+
+def _draw_notes(frame: Frame) -> None:
+    """One layer and two; the circles are what the notes recorded on their text."""
+    _ = frame.translate
+    names = {"1": _("1 layer"), "2": _("{n} layers").format(n=2)}
+    curves, colours = notes_curves(), depth_colours(list(NOTES))
+    figure = compared_figure(
+        {names[n]: (curve.step, curve.perplexity, colours[n], 2.6) for n, curve in curves.items()},
+        int(curves["1"].step[-1]),
+        _("perplexity"),
+        {},
+        _,
+    )
+    for n, curve in curves.items():
+        recorded = EXPERIMENTS[NOTES[n]].perplexity
+        figure["data"].append(notes_points(curve.step[np.array(MARKS) - 1], recorded, names[n], colours[n], _))
+    words = " ".join(_notes_in_words(frame, names[n], curve, NOTES[n]) for n, curve in curves.items())
+    picture(
+        figure,
+        key="start-notes",
+        description=words,
+        caption=words,
+        table={_("epoch"): np.arange(1, len(curves["1"].step) + 1)}
+        | {names[n]: curve.perplexity for n, curve in curves.items()},
+        height=360,
+    )
+
+
+def _notes_in_words(frame: Frame, name: str, curve: Curve, experiment: str) -> str:
+    return frame.translate("{name}: {here} at epoch {epoch}, in the notes {there}.").format(
+        name=name,
+        here=quantity(float(curve.perplexity[MARKS[0] - 1])),
+        epoch=MARKS[0],
+        there=quantity(EXPERIMENTS[experiment].perplexity[0]),
+    )
 
 
 @st.cache_data
