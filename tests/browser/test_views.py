@@ -129,22 +129,32 @@ def test_on_a_wall_every_part_is_legible_in_chinese_and_dark(wall: Page, server:
 
 
 def test_keys_play_the_cell_and_show_one_picture_alone(wall: Page, server: Server) -> None:
-    """P plays and pauses; F shows a cell, or a published table beside ours, on the whole screen, and ends that."""
+    """P plays and pauses; F shows a cell, equations or a published table on the whole screen, and ends that."""
     wall.goto(f"{server.url}/gru?view=projector&t=5")
     expect(wall.locator(".cv-chip").first).to_be_visible(timeout=60_000)
     arrived(wall, "GRU")
-    for playing in (True, False):
+    playing = "document.querySelector('.cell-view').cellView.playing"
+
+    def plays() -> bool:
         wall.keyboard.press("p")
-        assert wall.evaluate("document.querySelector('.cell-view').cellView.playing") == playing
+        return bool(wall.evaluate(playing))
+
+    wait_until(plays, 20)  # the script that listens for keys may come after the page
+    assert not plays()
     shows_alone(wall, ".cell-view")
-    wall.goto(f"{server.url}/reproduce?view=projector")
-    arrived(wall, "Reproduce")
-    shows_alone(wall, ".reproduction")
+    for title, selector in (("RNN", ".linked-equation"), ("Reproduce", ".reproduction")):
+        link = wall.locator(f"[data-testid=stSidebarNavLink][href$='/{title.lower()}']")
+        link.evaluate("(link) => link.click()")  # as keys N and B do: the sidebar is folded
+        arrived(wall, title)
+        expect(wall.locator(selector)).to_be_visible()
+        shows_alone(wall, selector)
 
 
 def shows_alone(page: Page, selector: str) -> None:
     page.keyboard.press("f")
     page.wait_for_function("(selector) => document.fullscreenElement?.matches(selector)", arg=selector)
+    painted = page.evaluate("getComputedStyle(document.fullscreenElement).backgroundColor")
+    assert painted == "rgb(255, 255, 255)"  # without a background it stands on black
     page.keyboard.press("f")
     page.wait_for_function("() => !document.fullscreenElement")
 
