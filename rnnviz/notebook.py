@@ -6,10 +6,8 @@ were not tried. It is updated in place: it keeps its zoom and does not blink, as
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Sequence
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import plotly.graph_objects as go
@@ -157,11 +155,25 @@ def _gates(trace: Trace, signal: str | None, layer: int, direction: str, order: 
 
 
 def _widget(figure: Figure, height: int) -> Any:
+    class Whole(go.FigureWidget):  # type: ignore[misc]  # plotly has no types
+        """One that is sent when it is complete.
+
+        Plotly sends it empty and then its data; a busy browser draws it before they come, and leaves it empty.
+        """
+
+        complete = False
+
+        def open(self) -> None:
+            if self.complete:
+                super().open()
+
     try:
-        widget = go.FigureWidget(figure)
+        widget = Whole(go.Figure(figure).update_layout(height=height, template="plotly_white", uirevision="same"))
     except ImportError as error:
         raise InputError("a picture in a notebook needs anywidget: pip install anywidget") from error
-    return widget.update_layout(height=height, template="plotly_white", uirevision="same")
+    widget.complete = True
+    widget.open()
+    return widget
 
 
 def _redraw(widget: Any, figure: Figure) -> None:
@@ -177,6 +189,4 @@ def _redraw(widget: Any, figure: Figure) -> None:
 def _display(widgets: Sequence[Any]) -> None:
     from IPython.display import display
 
-    if "google.colab" in sys.modules:  # which shows other people's widgets only when it is told to
-        import_module("google.colab.output").enable_custom_widget_manager()
     display(*widgets)

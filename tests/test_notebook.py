@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
+import comm
 import nbformat
 import pytest
 import torch
 from nbclient import NotebookClient
+from plotly import missing_anywidget
 from torch import nn
 
 import rnnviz
@@ -122,25 +122,26 @@ def test_what_a_trace_does_not_have_is_refused(displayed: list[Any], asked: dict
     assert displayed == []
 
 
-def test_colab_is_told_to_show_widgets_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before the first one is displayed, since it does not by default. Elsewhere there is no such module."""
-    done: list[Any] = []
-    monkeypatch.setattr("IPython.display.display", lambda *shown: done.extend(shown))
-    notebook._display(["picture"])
-    output = SimpleNamespace(enable_custom_widget_manager=lambda: done.append("enabled"))
-    monkeypatch.setitem(sys.modules, "google.colab", SimpleNamespace(output=output))
-    monkeypatch.setitem(sys.modules, "google.colab.output", output)
-    notebook._display(["picture"])
-    assert done == ["picture", "enabled", "picture"]
+def test_a_picture_is_sent_as_a_whole(displayed: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its first message has all of it. Plotly's own first message is empty, and a busy browser drew nothing else."""
+    opened: list[dict[str, Any]] = []
+    create = comm.create_comm
+
+    def note(**arguments: Any) -> Any:
+        opened.append(arguments["data"]["state"])
+        return create(**arguments)
+
+    monkeypatch.setattr(comm, "create_comm", note)
+    rnnviz.show(Run.open(DATA / "example-en"))
+    states = [state for state in opened if "_widget_data" in state]
+    assert [state["_widget_layout"].get("height") for state in states] == [300, 260, 420]
+    assert [len(state["_widget_data"]) for state in states] == [len(figure.data) for figure in displayed]
 
 
 def test_without_anywidget_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     """Plotly raises an ImportError, which does not name our package."""
 
-    def missing(_: Any) -> None:
-        raise ImportError("no anywidget")
-
-    monkeypatch.setattr("plotly.graph_objects.FigureWidget", missing)
+    monkeypatch.setattr("plotly.graph_objects.FigureWidget", missing_anywidget.FigureWidget)
     with pytest.raises(InputError, match="pip install anywidget"):
         rnnviz.show(Run.open(DATA / "example-en"))
 
