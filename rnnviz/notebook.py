@@ -184,6 +184,7 @@ def _redraw(widget: Any, figure: Figure) -> None:
             drawn.update(newer)
     if new := figure["data"][len(widget.data) :]:  # the held-out curve begins with the first epoch
         widget.add_traces(new)
+    widget._repr_mimebundle_()  # puts it into the widget's state as well, for a browser that draws it only now
 
 
 def _display(widgets: Sequence[Any]) -> None:

@@ -72,6 +72,10 @@ def test_a_training_moves_the_pictures_and_is_the_same(displayed: list[Any], mon
     assert list(before.y) == [report.norm_before for report in reports if isinstance(report, StepReport)]
     last = rnnviz.trace(trainer.model, trainer.corpus.vocabulary, trainer.corpus.training[:48]).signal("Z")
     assert (gates.data[0].z == last.T).all()
+    for figure in displayed:  # a browser that is late draws the widget's state, not what it was told before
+        sent = [(line["name"], len(line["x"])) for line in figure._widget_data if "name" in line]
+        assert sent == [(line.name, len(line.x)) for line in figure.data if line.name]
+    assert (gates._widget_data[0]["z"] == last.T).all()
 
 
 def test_a_run_and_a_trace_are_shown(displayed: list[Any]) -> None:
