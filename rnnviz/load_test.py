@@ -40,7 +40,7 @@ from rnnviz.errors import InputError
 from rnnviz.runs.folder import Run
 from rnnviz.runs.follower import Follower
 
-_ALONE_SECONDS, _UNWATCHED_SECONDS = 8.0, 8.0
+_MOST_ASIDE = 8.0  # seconds of each measurement beside the one with viewers, which may be shorter
 _THINKING = (2.0, 4.0)  # seconds between two choices of a visitor
 _PATIENCE = 60.0
 _EPOCHS = 100_000  # more than a test lasts
@@ -283,14 +283,14 @@ class Outcome:
 
 async def measure(port: int, home: Path, app: App, viewers: int, runs: int, seconds: float) -> Outcome:
     """Load a running app and measure what its visitors experience."""
-    outcome = Outcome(viewers, runs)
+    outcome, aside = Outcome(viewers, runs), min(seconds, _MOST_ASIDE)
     found = [await _start_run(port, home, 0)]
     followers = [Follower(found[0])]
-    outcome.speed_alone = sum(await _characters(followers, _ALONE_SECONDS)) / _ALONE_SECONDS
+    outcome.speed_alone = sum(await _characters(followers, aside)) / aside
     found += [await _start_run(port, home, seed) for seed in range(1, runs)]
     followers += map(Follower, found[1:])
     await asyncio.sleep(3)  # runs on unevenly busy workers move first
-    unwatched = sum(await _characters(followers, _UNWATCHED_SECONDS))
+    unwatched = sum(await _characters(followers, aside))
     sessions = [Session(port) for _ in range(viewers)]
     for start in range(0, viewers, 5):  # a class does not arrive all at once
         group = sessions[start : start + 5]
@@ -315,8 +315,8 @@ async def measure(port: int, home: Path, app: App, viewers: int, runs: int, seco
     for session in sessions:
         await session.close()
     await asyncio.sleep(2)
-    unwatched += sum(await _characters(followers, _UNWATCHED_SECONDS))  # before and after: a machine's speed drifts
-    outcome.speed_unwatched = unwatched / (2 * _UNWATCHED_SECONDS)
+    unwatched += sum(await _characters(followers, aside))  # before and after: a machine's speed drifts
+    outcome.speed_unwatched = unwatched / (2 * aside)
     return outcome
 
 

@@ -26,6 +26,32 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+# Every page, and every part of one that has several.
+ADDRESSES = (
+    "/?t=5&signal=Z",
+    "/language_model?lit=1&n=3",
+    "/sequences",
+    "/sequences?part=batches&kind=random&colour=row",
+    "/rnn?model=tiny-relu&order=mean&unit=2",
+    "/rnn?view=train&variant=relu",
+    "/rnn?view=carry",
+    "/gru?model=gru-en",
+    "/lstm?model=lstm-en",
+    "/deep?layer=2",
+    "/deep?tab=training&signal=H",
+    "/bidirectional?s=30",
+    "/bidirectional?tab=leak&model=bidirectional-zh",
+    "/bidirectional?tab=restore",
+    "/train?preset=lstm-scratch&cell=rnn&sampling=random&units=index&signal=R",
+    "/gradients?at=1",
+    "/gradients?tab=reach",
+    "/gradients?tab=spectrum&cell=gru",
+    "/gradients?tab=scale&cell=lstm",
+    "/gradients?tab=clipping&theta=0&variant=lstm&norm=W_hh",
+    "/gradients?tab=map&map=rnn-adam",
+    "/reproduce?again=4",
+    "/status",
+)
 SMALL = "hidden_size=8&batch_size=4&num_steps=10&max_chars=1000&predict_every=2"
 
 

@@ -10,8 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from rnnviz.ui.frame import PAGES
-from tests.browser.helpers import Server, arrived, visit, wait_until
-from tests.browser.test_visits import ADDRESSES
+from tests.browser.helpers import ADDRESSES, Server, arrived, visit, wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 LEAST = 21.9  # pixels at 1920 wide; indices below letters are smaller

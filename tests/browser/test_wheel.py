@@ -113,7 +113,7 @@ def test_the_installed_library_and_command_work_anywhere(environment: Path, tmp_
 
 def test_the_installed_load_command_loses_no_run(environment: Path, tmp_path: Path) -> None:
     """It starts the installed app, whose workers train while somebody watches."""
-    options = "--viewers 1 --runs 1 --seconds 5 --workers 1 --json"
+    options = "--viewers 1 --runs 1 --seconds 2 --workers 1 --json"
     outcome = json.loads(run(tmp_path, environment / "bin" / "rnnviz", "load", *options.split()))
     assert outcome["lost"] == 0
     assert outcome["speed"] > 0

@@ -269,7 +269,7 @@ def test_the_lecture_notes_setting_is_trained_and_their_figures_are_theirs() -> 
     units, steps, rows, characters = said(
         "deep",
         "start_notes",
-        en="LSTMs of # hidden units … # steps, # rows, # characters",
+        en="LSTMs of # hidden units…# steps, # rows, # characters",
         zh="# 个隐藏单元…# 个时间步，批量 #，# 个字符",
     )
     configs = [EXPERIMENTS[name].config() for name in NOTES.values()]

@@ -299,7 +299,9 @@ def test_every_curve_has_the_lines_of_guessing_and_counting(engine: IdleEngine, 
         at = {label["text"]: label["y"] for label in beside if label["text"] in texts}
         assert set(at) == set(texts)
         low, high = chart["layout"]["yaxis"]["range"]
-        assert np.mean(list(at.values())) == pytest.approx((np.mean(np.log10(values)) - low) / (high - low), abs=0.1)
+        assert np.mean(list(at.values())) == pytest.approx((np.mean(np.log10(values)) - low) / (high - low), abs=0.15)
+        by_value = [at[text] for _value, text in sorted(zip(values, texts, strict=True))]
+        assert by_value == sorted(by_value)
         places = sorted(label["y"] for label in beside)
         assert min(np.diff(places)) > 0.09
         assert 0 <= places[0] <= places[-1] <= 1
