@@ -26,7 +26,7 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-# Every page, and every part of one that has several.
+# Every page and part of one; choices open to the visitor differ from their defaults.
 ADDRESSES = (
     "/?t=5&signal=Z",
     "/language_model?lit=1&n=3",

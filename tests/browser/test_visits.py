@@ -12,12 +12,23 @@ from playwright.sync_api import Browser, Page, WebSocketRoute, expect
 from rnnviz.i18n import LANGUAGES, translator
 from rnnviz.runs.folder import Run
 from rnnviz.ui.frame import PAGES, heading
-from tests.browser.helpers import SMALL, Server, arrived, curve, formulas, go, progress, train, visit, wait_until
+from tests.browser.helpers import (
+    ADDRESSES,
+    SMALL,
+    Server,
+    arrived,
+    curve,
+    formulas,
+    go,
+    progress,
+    train,
+    visit,
+    wait_until,
+)
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
 
-# Choices open to the visitor differ from their defaults.
 # Everything that a visitor reads on what can be chosen or pressed, and which choices are made.
 READ = """() => [
   ...[...document.querySelectorAll("[data-testid=stMain] [data-testid=stWidgetLabel]")].map((e) => e.innerText),
