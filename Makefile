@@ -32,11 +32,11 @@ $(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	touch $@
 
-# The browser is an installed one, or Debian's package if we are root, or Playwright's own.
+# The browser is an installed one, or Debian's package if we are root, or Playwright's own. Files are handed out in their
+# order, in which the slow ones do not come last, so that no process waits for another at the end.
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.browser.setup
-	$(BIN)/python -m pytest
-	$(BIN)/python -m pytest -m "browser or slow or hostile"
+	$(BIN)/python -m pytest -m "not endurance" --no-loadscope-reorder
 
 check: $(VENV)/.installed-dev node_modules/.package-lock.json
 	$(BIN)/ruff check .
