@@ -111,12 +111,17 @@ def test_the_installed_library_and_command_work_anywhere(environment: Path, tmp_
     assert (tmp_path / "run" / "reports.jsonl").stat().st_size > 0
 
 
-def test_the_installed_load_command_loses_no_run(environment: Path, tmp_path: Path) -> None:
-    """It starts the installed app, whose workers train while somebody watches."""
-    options = "--viewers 1 --runs 1 --seconds 2 --workers 1 --json"
+def test_the_installed_load_command_reports_what_visitors_experience(environment: Path, tmp_path: Path) -> None:
+    """It loads the installed app so little that on any machine nothing is lost, every viewer is served and runs go on."""
+    options = "--viewers 3 --runs 2 --seconds 5 --workers 1 --json"
     outcome = json.loads(run(tmp_path, environment / "bin" / "rnnviz", "load", *options.split()))
     assert outcome["lost"] == 0
+    assert outcome["updates_per_viewer_and_second"] > 0.2
+    assert outcome["interactions"] > 0
+    assert 0 < outcome["latency_p50"] <= outcome["latency_p95"]
     assert outcome["speed"] > 0
+    assert len(outcome["shares"]) == 2
+    assert {"page"} < set(outcome["memory"])
 
 
 def test_the_installed_app_listens_everywhere_if_it_is_told_to(
