@@ -112,7 +112,7 @@ def test_the_installed_library_and_command_work_anywhere(environment: Path, tmp_
 
 
 def test_the_installed_load_command_reports_what_visitors_experience(environment: Path, tmp_path: Path) -> None:
-    """It loads the installed app so little that on any machine nothing is lost, every viewer is served and runs go on."""
+    """It loads the installed app so little that nothing is lost, every viewer is served and runs go on."""
     options = "--viewers 3 --runs 2 --seconds 5 --workers 1 --json"
     outcome = json.loads(run(tmp_path, environment / "bin" / "rnnviz", "load", *options.split()))
     assert outcome["lost"] == 0
