@@ -112,8 +112,8 @@ chapters: $(VENV)/.installed
 	$(call ship,deep-en,$(DEEP) $(DEEP_TALES),8,epochs)
 	$(call ship,deep-zh,$(DEEP) $(DEEP_LYRICS),4,epochs)
 	$(BIN)/python -m rnnviz.nn.deep data/deep build/deep-en build/deep-zh
-	$(call ship,bidirectional-en,$(BOTH) $(BOTH_TALES))
-	$(call ship,bidirectional-zh,$(BOTH) $(BOTH_LYRICS))
+	$(call ship,bidirectional-en,$(BOTH) $(BOTH_TALES),6)
+	$(call ship,bidirectional-zh,$(BOTH) $(BOTH_LYRICS),2)
 	$(BIN)/python -m rnnviz.nn.side_by_side data/side_by_side
 	$(BIN)/python -m rnnviz.nn.future data/bidirectional
 

@@ -12,6 +12,7 @@ ui.engine()  # its workers start while the visitor reads
 ui.introduce(frame, "idea")
 questions = {
     "passes": (_("Both passes"), bidirectional.passes),
+    "cell": (_("The cell"), bidirectional.cell),
     "cheat": (_("Perplexity 1"), bidirectional.cheat),
     "leak": (_("The leak"), bidirectional.leak),
     "restore": (_("Masked characters"), bidirectional.restore),

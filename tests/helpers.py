@@ -80,7 +80,9 @@ TO_XYZ = np.array(
 WHITE = TO_XYZ.sum(axis=1)
 
 
-def make_reading(name: str, text: str = TEXT, units: int = 6, **settings: Any) -> Reading:
+def make_reading(
+    name: str, text: str = TEXT, units: int = 6, layer: int = 1, direction: str = "forward", **settings: Any
+) -> Reading:
     """A model of random weights, large enough that its gates differ, reading a text."""
     vocabulary = VOCABULARY if text == TEXT else Vocabulary(text)
     config = ModelConfig(hidden_size=units, initialisation="uniform", **{**CONFIGS[name], **settings})
@@ -89,7 +91,7 @@ def make_reading(name: str, text: str = TEXT, units: int = 6, **settings: Any) -
         for w in model.weights().values():
             w.mul_(2)
     weights = {key: w.detach().numpy() for key, w in model.weights().items()}
-    return Reading.of(trace(model, vocabulary, text), weights, vocabulary)
+    return Reading.of(trace(model, vocabulary, text), weights, vocabulary, layer, direction)
 
 
 @dataclass(frozen=True)

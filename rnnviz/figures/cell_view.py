@@ -62,9 +62,12 @@ def pack_cell(
     them as may be sent. Their weights come from `pack_checkpoints`.
 
     Numbers are sent as the float32 that was recorded. A view keeps its place as long as `revision` is the same.
-    The weights are left out where they would exceed MAX_BYTES, and for models of several layers or
-    directions, whose output depends on more than this cell. Raises InputError for the backward direction,
-    in which time runs the other way.
+    The weights are left out where they would exceed MAX_BYTES, and for models of several layers of one direction,
+    whose output depends on more than this cell.
+
+    Of two directions one is drawn, in the order in which it reads: backward, from the text's end. Nothing is predicted
+    beside it, because a prediction needs the states of both; its own states need no more than its weights and inputs.
+    The slider is there for its first layer, whose inputs are the same at every checkpoint.
 
     From the character `written` on, the first being 0, the text is what the model wrote itself.
 
@@ -72,23 +75,22 @@ def pack_cell(
     hidden states below the cell. The weights are then there for each layer. With `whole` it shows the cells of all of
     them, small and without numbers, one over the other; the reading is then that of the first.
     """
-    if reading.direction != "forward":
-        raise InputError("the direction is {direction}; allowed here: forward", direction=reading.direction)
-    trace, cell = reading.trace, cell_of(reading.trace)
-    values = {name: trace.signal(name, reading.layer) for name in cell.equations}
-    packed = _pack(cell, visible(trace.text), values, cell_words(cell, translate), translate) | {
+    trace, cell, turn = reading.trace, cell_of(reading.trace), _turn(reading)
+    values = {name: trace.signal(name, reading.layer, reading.direction)[turn] for name in cell.equations}
+    words = cell_words(cell, translate) | (_words_of_one(reading, translate) if _is_one_of_two(reading) else {})
+    packed = _pack(cell, visible(trace.text[turn]), values, words, translate) | {
         "revision": revision,
         "written": written,
-        "output": _output(reading),
+        "output": None if _is_one_of_two(reading) else _output(reading),
         "kept": {"steps": [], "last": last, "arrays": None},
     }
     if layers:
         packed["stack"] = _stack(reading.layer, layers, whole=whole)
         packed["words"] = packed["words"] | _stack_words(layers[-1] if whole else reading, translate)
-    if layers or trace.num_layers * len(trace.directions) == 1:
+    if layers or trace.num_layers == 1 or _is_one_of_two(reading):
         weights = _weights(reading) | {"above": [_arrays(above) for above in layers[reading.layer :]]}
         packed["weights"] = _if_it_fits(packed, weights)
-    if packed["weights"]:
+    if packed["weights"] and (reading.layer == 1 or layers):
         count = min(len(steps), MAX_CHECKPOINTS, MAX_BYTES // len(json.dumps(packed["weights"])))
         packed["kept"]["steps"] = [steps[int(i)] for i in np.linspace(0, len(steps), count, endpoint=False)]
     return packed
@@ -120,6 +122,30 @@ def pack_sequence(
     arrays = {name: packed_array(w) for name, w in weights.items()}
     packed["weights"] = _if_it_fits(packed, {"inputs": packed_array(X), "arrays": arrays})
     return packed
+
+
+def _is_one_of_two(reading: Reading) -> bool:
+    """Whether the reading is of a direction beside which there is another."""
+    return len(reading.trace.directions) > 1
+
+
+def _turn(reading: Reading) -> slice:
+    """The steps in the order in which the direction reads them."""
+    return slice(None, None, -1 if reading.direction == "backward" else 1)
+
+
+def _words_of_one(reading: Reading, translate: Translate) -> dict[str, Any]:
+    """What the view says of the cell of one direction, by the words that it replaces."""
+    _ = translate
+    said = {
+        "forward": _("Forward, step {t} of {length} reads {character}. Unit {unit}: {values}."),
+        "backward": _("Backward, step {t} of {length} reads {character}. Unit {unit}: {values}."),
+    }[reading.direction]
+    if reading.layer == 1:
+        return {"said": said}
+    meanings = cell_words(cell_of(reading.trace), translate)["meanings"]
+    below = _("input: the hidden states of layer {n}, both directions").format(n=reading.layer - 1)
+    return {"said": said, "meanings": meanings | {"X": below}}
 
 
 def _pack(
@@ -200,6 +226,9 @@ def pack_checkpoints(reading: Reading, checkpoints: Iterable[Mapping[str, NDArra
 
 
 def _every_layer(reading: Reading, weights: Mapping[str, NDArray[Any]]) -> list[dict[str, Any]]:
+    if _is_one_of_two(reading):
+        own = Reading.of(reading.trace, weights, reading.vocabulary, reading.layer, reading.direction)
+        return [_arrays(own, _rows(own)[0])]
     packed = []
     for each in every_layer(reading.trace, weights, reading.vocabulary):
         arrays = _arrays(each, _rows(each)[0] if each.layer == 1 else slice(None))
@@ -424,20 +453,21 @@ def _weights(reading: Reading) -> dict[str, Any]:
     read, rows = _rows(reading)
     packed = {"rows": rows.tolist(), "characters": visible(reading.vocabulary.characters)}
     if reading.layer > 1:
-        inputs = packed_array(reading.outputs(reading.layer - 1))
+        inputs = packed_array(reading.outputs(reading.layer - 1)[_turn(reading)])
         return packed | {"inputs": inputs, "arrays": _arrays(reading)}
     return packed | {"arrays": _arrays(reading, read)}
 
 
 def _rows(reading: Reading) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Which rows of the W_x. the text reads, and which of these each step takes; −1 for an unknown character."""
-    ids = reading.vocabulary.encode(reading.trace.text)
+    ids = reading.vocabulary.encode(reading.trace.text)[_turn(reading)]
     read = np.unique(ids[ids >= 0])
     return read, np.where(ids >= 0, np.searchsorted(read, ids), -1)
 
 
 def _arrays(reading: Reading, read: NDArray[np.intp] | slice = slice(None)) -> dict[str, Any]:
-    return {name: packed_array(w[read] if name.startswith("W_x") else w) for name, w in reading.weights.items()}
+    needed = {k: w for k, w in reading.weights.items() if not (_is_one_of_two(reading) and k in _OUTPUT)}
+    return {name: packed_array(w[read] if name.startswith("W_x") else w) for name, w in needed.items()}
 
 
 def packed_array(values: NDArray[Any]) -> dict[str, Any]:

@@ -235,9 +235,9 @@ def trace(folder: str, text: str) -> Trace:
     return tracing.trace(model, vocabulary, text)
 
 
-def read(folder: str, text: str, layer: int = 1, checkpoint: str = LATEST) -> Reading:
+def read(folder: str, text: str, layer: int = 1, checkpoint: str = LATEST, direction: str = "forward") -> Reading:
     """A run's newest model, or that of another checkpoint, reading a text: the recording, and the weights it is of."""
-    return Reading.of(*_read(folder, text, checkpoint), layer)
+    return Reading.of(*_read(folder, text, checkpoint), layer, direction)
 
 
 def read_layers(folder: str, text: str) -> tuple[Reading, ...]:

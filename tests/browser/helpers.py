@@ -40,6 +40,7 @@ ADDRESSES = (
     "/deep?layer=2",
     "/deep?tab=training&signal=H",
     "/bidirectional?s=30",
+    "/bidirectional?tab=cell&direction=backward",
     "/bidirectional?tab=leak&model=bidirectional-zh",
     "/bidirectional?tab=restore",
     "/train?preset=lstm-scratch&cell=rnn&sampling=random&units=index&signal=R",

@@ -6,17 +6,22 @@ import re
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.browser.helpers import Server, chart, note, noted, visit, wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
-CHARTS = {"passes": "passes", "cheat": "perplexity", "leak": "leak", "restore": "restore"}
+CHARTS = {"passes": "passes", "cell": "", "cheat": "perplexity", "leak": "leak", "restore": "restore"}
 
 
 def open_tab(page: Page, server: Server, tab: str, rest: str = "") -> None:
     page.goto(f"{server.url}/bidirectional?tab={tab}{rest}")
-    expect(chart(page, CHARTS[tab]).locator(".plot-container")).to_be_visible(timeout=60_000)
+    expect(picture(page, tab)).to_be_visible(timeout=60_000)
+
+
+def picture(page: Page, tab: str) -> Locator:
+    """What a tab shows: a chart, or the drawn cell."""
+    return chart(page, CHARTS[tab]).locator(".plot-container") if CHARTS[tab] else page.locator(".cv-frame")
 
 
 def shapes(page: Page) -> list[float]:
@@ -66,13 +71,13 @@ def test_every_tab_fits(browser: Browser, server: Server, width: int, language: 
     """Wide and on a phone, dark and light, in both languages: the picture is there and nothing scrolls sideways."""
     for visitor in visit(browser, viewport={"width": width, "height": 900}, color_scheme=scheme):
         open_tab(visitor, server, "passes", f"&lang={language}")
-        for tab, key in CHARTS.items():
+        for tab in CHARTS:
             visitor.locator(".st-key-tab button").nth(list(CHARTS).index(tab)).click()
             if tab != "passes":
                 visitor.wait_for_url(re.compile(f"tab={tab}"))
-            expect(chart(visitor, key).locator(".plot-container")).to_be_visible(timeout=60_000)
+            expect(picture(visitor, tab)).to_be_visible(timeout=60_000)
             expect(visitor.locator("[data-test-script-state=notRunning]")).to_be_visible()
             assert visitor.evaluate("document.documentElement.scrollWidth") <= width
-            box = chart(visitor, key).bounding_box()
+            box = picture(visitor, tab).bounding_box()
             assert box is not None
             assert box["width"] > 0.4 * min(width, 890)

@@ -150,6 +150,9 @@ def test_a_cell_of_any_model_plays_on_its_vectors(still: Page, tmp_path: Path, d
     H = np.array(still.evaluate(f"{VIEW}.recording.operated().H.map((row) => [...row])"))
     turn = 1 if direction == "forward" else -1
     np.testing.assert_allclose(H, trace.signal("H", 2, direction)[::turn, 0], atol=1e-5)
+    still.get_by_role("button", name="Hold the forget gate at 0").click()
+    expect(still.locator(".cv-banner")).to_have_text("F held at 0.00 for all unitsRelease all")
+    assert not np.array(still.evaluate(f"{VIEW}.recording.signals.F.map((row) => [...row])")).any()
 
 
 def test_the_file_plays_from_disk(page: Page, tmp_path: Path) -> None:

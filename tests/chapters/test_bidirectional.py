@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import re
+from pkgutil import resolve_name
 from typing import Any
 
 import numpy as np
@@ -13,10 +15,11 @@ from rnnviz.analysis.restoring import DIRECTIONS, restoring_config, shipped_rest
 from rnnviz.chapters.bidirectional.leak import _of_one_direction
 from rnnviz.config import PRESETS
 from rnnviz.i18n import quantity, translator, why_it_cannot_continue, why_not_a_language_model
+from rnnviz.nn.execution import Execution, read
 from rnnviz.runs.folder import Run, Status
 from rnnviz.runs.reports import EpochReport
 from rnnviz.text.corpora import DATA, corpus_of
-from tests.chapters.helpers import charts, groups
+from tests.chapters.helpers import cells_of, charts, groups
 from tests.helpers import IdleEngine, open_app
 
 pytestmark = [
@@ -79,6 +82,48 @@ def test_its_perplexity_and_its_writing_are_never_shown_bare(language: str) -> N
     plain = open_app("train", language)
     assert why_it_cannot_continue(_) not in [caption.value for caption in plain.caption]
     assert _("training") in [trace["name"] for trace in charts(plain)["perplexity"]["data"]]
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("direction", ["forward", "backward"])
+def test_the_cell_of_each_direction_is_drawn_as_it_reads(language: str, direction: str) -> None:
+    """On what ships: the text from its beginning or its end, no prediction, levers, and the checkpoints that ship."""
+    app = open_app("bidirectional", language, tab="cell", direction=direction)
+    assert not app.error
+    run = Run.open(DATA / f"bidirectional-{language}")
+    (packed,) = cells_of(app)
+    assert "".join(packed["text"]).replace("␣", " ") == run.config.probe[:: -1 if direction == "backward" else 1]
+    assert packed["output"] is None
+    assert packed["weights"] is not None
+    assert "held" not in packed  # so no button writes with held gates
+    assert packed["kept"]["steps"] == run.checkpoint_steps() != []
+    assert translator(language)(direction) in packed["words"]["said"].lower()
+
+
+def test_the_cell_of_an_own_run_has_its_layers_and_checkpoints(
+    engine: IdleEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker reads with the newest weights; the slider is there for the first layer, whose inputs stay the same."""
+    settings = {"corpus": "sums", "bidirectional": True, "num_layers": 2, "hidden_size": 3, "max_chars": 1000}
+    config = PRESETS["quick"].config.with_settings({**settings, "epochs": 1})
+    run = Run.create(config, corpus_of(config))
+    execution = Execution.resume(run)
+    execution.advance(execution.trainer.total_steps)
+    engine.states[run.id] = Status("finished")
+
+    def compute(function: str, run: Run, visitor: str = "", **arguments: Any) -> Any:
+        return resolve_name(function)(folder=str(run.folder), **arguments)
+
+    monkeypatch.setattr(engine, "compute", compute, raising=False)
+    address = {"tab": "cell", "run": run.id, "model": "own", "direction": "backward", "reads": "1+2"}
+    for layer, steps in (("1", run.checkpoint_steps()[:-1]), ("2", [])):
+        app = open_app("bidirectional", layer=layer, **address)
+        assert not app.error
+        (packed,) = cells_of(app)
+        H = read(str(run.folder), "1+2").trace.signal("H", int(layer), "backward")
+        sent = np.frombuffer(base64.b64decode(packed["signals"]["H"]["values"]["data"]), "<f4")
+        np.testing.assert_array_equal(sent.reshape(3, 3), H[::-1])
+        assert packed["kept"]["steps"] == steps
 
 
 def test_a_small_one_can_be_trained_with_any_of_three_cells(engine: IdleEngine) -> None:

@@ -7,13 +7,15 @@ import pytest
 import torch
 
 from rnnviz.analysis.leak import shipped_leakage
+from rnnviz.analysis.reading import Reading
 from rnnviz.analysis.restoring import DIRECTIONS, SEEDS, restoring_config, shipped_restored
+from rnnviz.cells import cell_of
 from rnnviz.chapters.bidirectional.cheat import variants
 from rnnviz.i18n import LANGUAGES
 from rnnviz.nn.training import train
 from rnnviz.runs.folder import Run
 from rnnviz.runs.reports import EpochReport, PredictionReport
-from rnnviz.text.corpora import DATA, corpus_of
+from rnnviz.text.corpora import DATA, corpus_of, one_hot
 from rnnviz.text.ngram import fit_ngrams
 from rnnviz.text.sampling import MASKED_SHARE
 from tests.chapters.helpers import epochs_of, refers_to, run_code, said
@@ -45,6 +47,27 @@ def test_it_writes_the_last_but_one_character_for_ever() -> None:
         last = [r.text for r in written if r.epoch == written[-1].epoch]
         assert any(quoted in text for text in last)
         assert all(text[-8:-2] == text[-6:] for text in last)
+
+
+@pytest.mark.parametrize("direction", ["forward", "backward"])
+def test_a_pass_whose_update_gate_is_held_at_1_knows_nothing(direction: str) -> None:
+    """Its state stays 0; and at step 0 of training no gate is near 0 or 1, as the page asks to find."""
+    said("bidirectional", "cell_why", en="keeps this 0 to the end", zh="把这个 0 一直保持到最后")
+    said("bidirectional", "cell_try", en="open, closed, or in between", zh="开着、关着，还是介于两者之间")
+    refers_to("bidirectional", "cell_try", "Play", "backward")
+    for run in RUNS.values():
+        recorded, fresh = run.recording(), run.load_checkpoint(0).weights()
+        assert recorded is not None
+        reading = Reading.of(recorded, fresh, run.corpus.vocabulary, 1, direction)
+        cell, zero = cell_of(recorded), np.zeros(reading.hidden_size, np.float32)
+        H = held = zero
+        for X in one_hot(run.corpus.vocabulary.encode(recorded.text), len(run.corpus.vocabulary)):
+            gates = cell.open(X, (held,), reading.weights) | {"Z": np.ones_like(zero)}
+            held = cell.update(X, (held,), reading.weights, gates)["H"]
+            assert (held == 0).all()
+            step = cell.step(X, (H,), reading.weights)
+            assert all(((step[gate] > 0.2) & (step[gate] < 0.8)).all() for gate in cell.gates)
+            H = step["H"]
 
 
 @pytest.mark.slow

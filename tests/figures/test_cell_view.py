@@ -11,10 +11,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from rnnviz.analysis.reading import Reading, every_layer
+from rnnviz.analysis.reading import every_layer
 from rnnviz.cells import all_cells, cell_of
 from rnnviz.config import ModelConfig
-from rnnviz.errors import InputError
 from rnnviz.figures.cell_view import MAX_BYTES, cell_page, cell_words, expression, flatten, pack_cell, pack_checkpoints
 from rnnviz.i18n import translator
 from rnnviz.signals import SIGNALS
@@ -98,12 +97,45 @@ def test_as_many_checkpoints_are_offered_as_may_be_sent() -> None:
 
 
 def test_levers_need_a_model_of_one_layer() -> None:
-    """The output of several layers depends on more than this cell; time that runs backward is refused."""
+    """The output of several layers depends on more than this cell."""
     assert pack_cell(make_reading("gru-after", num_layers=2))["weights"] is None
-    reading = make_reading("lstm", bidirectional=True)
-    assert pack_cell(reading)["weights"] is None
-    with pytest.raises(InputError, match="the direction is backward"):
-        pack_cell(Reading(reading.trace, reading.weights, VOCABULARY, 1, "backward"))
+
+
+@pytest.mark.parametrize("layer", [1, 2])
+@pytest.mark.parametrize("direction", ["forward", "backward"])
+@CELLS
+def test_one_of_two_directions_is_packed_in_the_order_in_which_it_reads(name: str, direction: str, layer: int) -> None:
+    """Its equations over the inputs and weights sent come to the signals sent, those of the network's own pass.
+
+    Nothing is predicted, and the output's weights are not sent; checkpoints are there for the first layer.
+    """
+    reading = make_reading(name, layer=layer, direction=direction, num_layers=2, bidirectional=True)
+    packed = json.loads(json.dumps(pack_cell(reading, steps=[5], last=9), allow_nan=False))
+    turn = -1 if direction == "backward" else 1
+    assert "".join(packed["text"]) == TEXT[::turn]
+    assert packed["output"] is None
+    assert direction in packed["words"]["said"].lower()
+    sent = {key: unpack(signal["values"]) for key, signal in packed["signals"].items()}
+    arrays = {key: unpack(array) for key, array in packed["weights"]["arrays"].items()}
+    assert arrays.keys().isdisjoint({"W_hq", "b_q"})
+    rows = packed["weights"]["rows"]
+    read = np.eye(max(rows) + 2, dtype=np.float32)[rows][:, :-1]  # of an unknown character nothing is read
+    X = read if layer == 1 else unpack(packed["weights"]["inputs"])
+    cell = cell_of(reading.trace)
+    before = tuple(np.zeros(reading.hidden_size, np.float32) for _ in cell.state)
+    for t, x in enumerate(X):
+        step = cell.step(x, before, arrays)
+        for key, values in step.items():
+            np.testing.assert_allclose(sent[key][t], values, atol=1e-5)
+            assert (sent[key] == reading.trace.signal(key, layer, direction)[::turn]).all()
+        before = tuple(step[key] for key in cell.state)
+    assert packed["kept"]["steps"] == ([5] if layer == 1 else [])
+    if layer == 1:
+        full = {f"layer1.{direction}.{key}": w for key, w in reading.weights.items()}
+        ((kept,),) = pack_checkpoints(reading, [full | dict(reading.weights)])
+        assert kept == packed["weights"]["arrays"]
+    else:
+        assert "layer 1" in packed["words"]["meanings"]["X"]
 
 
 @pytest.mark.parametrize("layer", [1, 2, 3])

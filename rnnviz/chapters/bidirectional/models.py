@@ -7,6 +7,7 @@ from typing import Any
 import streamlit as st
 
 from rnnviz.analysis.leak import LENGTH, Leakage, shipped_leakage
+from rnnviz.analysis.reading import Reading
 from rnnviz.errors import InputError
 from rnnviz.runs.folder import Run
 from rnnviz.runs.recording import Trace
@@ -54,6 +55,19 @@ def trace_of(_run: Run, folder: str, version: int, text: str) -> Trace:
         return shipped
     trace: Trace = engine().compute("rnnviz.nn.execution:trace", _run, visitor=visitor(), text=text)
     return trace
+
+
+@st.cache_data(max_entries=32, show_spinner=False)
+def reading_of(_run: Run, folder: str, version: int, text: str, layer: int, direction: str) -> Reading:
+    """The text as one direction of a layer reads it: the recording that ships with it, or what a worker records."""
+    shipped = _run.recording() if ships(_run) else None
+    if shipped and shipped.text == text:
+        weights = _run.load_checkpoint().weights()
+        return Reading.of(shipped, weights, _run.corpus.vocabulary, layer, direction)
+    reading: Reading = engine().compute(
+        "rnnviz.nn.execution:read", _run, visitor=visitor(), text=text, layer=layer, direction=direction
+    )
+    return reading
 
 
 @st.cache_data(max_entries=32, show_spinner=False)

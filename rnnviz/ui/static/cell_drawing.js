@@ -573,8 +573,11 @@ class CellDrawing {
     const release = html("button", "cv-release", this.words.release_all);
     release.type = "button";
     release.addEventListener("click", () => this.hold({}));
-    const [before, after] = [this.recording.surpriseAsRecorded(), this.recording.meanSurprise()].map(short);
-    this.banner.append(html("span", "", [...told, fill(this.words.effect, { before, after })].join(" · ")), release);
+    if (this.packed.output) { // where nothing is predicted, nothing surprises
+      const [before, after] = [this.recording.surpriseAsRecorded(), this.recording.meanSurprise()].map(short);
+      told.push(fill(this.words.effect, { before, after }));
+    }
+    this.banner.append(html("span", "", told.join(" · ")), release);
     if (!this.operate) return;
     const write = html("button", "cv-release", this.words.write);
     write.type = "button";
