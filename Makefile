@@ -33,10 +33,10 @@ $(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt
 	touch $@
 
 # The browser is an installed one, or Debian's package if we are root, or Playwright's own. Files are handed out in their
-# order, in which the slow ones do not come last, to one process more than there are cores, because many tests wait.
+# order, in which the slow ones do not come last, so that no process waits for another at the end.
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.browser.setup
-	$(BIN)/python -m pytest -m "not endurance" -n 3 --no-loadscope-reorder
+	$(BIN)/python -m pytest -m "not endurance" --no-loadscope-reorder
 
 check: $(VENV)/.installed-dev node_modules/.package-lock.json
 	$(BIN)/ruff check .

@@ -11,9 +11,9 @@ from tests.browser.helpers import ARGUMENTS, Server, visit
 from tests.browser.setup import find_browser
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """The app, with the status page in its navigation."""
+    """The app, with the status page in its navigation. It is shared by all tests of a process, as it starts slowly."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RNNVIZ_STATUS", "1")
         running = Server(tmp_path_factory.mktemp("home"))
@@ -23,7 +23,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         running.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     path = find_browser()
     assert path, "no Chromium: run `python -m tests.browser.setup`"

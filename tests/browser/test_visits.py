@@ -149,6 +149,19 @@ def test_every_page_changes_its_language_and_back_and_is_accessible(
         wait_until(lambda page=page, before=before: page.evaluate(READ) == before, 20)
 
 
+def test_code_whose_lines_have_become_long_can_be_focused(page: Page, server: Server) -> None:
+    """Its place scrolls, though it has kept its size; so it does where a language has longer comments."""
+    page.goto(f"{server.url}/sequences?lang=en")
+    settled(page, "Sequences")
+    unfold(page)
+    code = page.locator("[data-testid=stCode] pre[data-seen]").first
+    expect(code).to_be_visible()
+    code.evaluate("(pre) => (pre.querySelector('code').lastChild.textContent = 'x'.repeat(400))")
+    expect(code).to_have_attribute("tabindex", "0")
+    code.evaluate("(pre) => (pre.querySelector('code').lastChild.textContent = 'x')")
+    expect(code).not_to_have_attribute("tabindex", "0")
+
+
 def test_every_page_is_among_the_addresses() -> None:
     """Because of this, the test above also opens pages that are added later."""
     assert {name_of(address) for address in ADDRESSES} == {info.name for info in PAGES}
