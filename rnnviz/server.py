@@ -48,7 +48,7 @@ from rnnviz.scripts import ADDRESS, files, head
 _OURS = Path(__file__).resolve().parent / "ui" / "static"
 _STREAMLITS = Path(st.__file__).parent / "static"
 # Parts of Streamlit that the first picture of every page waits for; its own document names only what all apps use.
-_EARLY = ("BidiComponent", "serialization", "recordbatch", "_arrayReduce")
+_EARLY = ("Html", "BidiComponent", "serialization", "recordbatch", "_arrayReduce")
 _LONGEST_VERSION = 15  # digits
 _opens_browser = False
 

@@ -68,13 +68,14 @@ def curves(result: Result, references: References) -> str:
     """Training and held-out perplexity of every seed, the notes' figures, and the reference lines, as SVG."""
     experiment, right = result.experiment, result.plan.epochs
     marks = [
-        Mark(label, COLOURS["reference"], [(0, value), (right, value)], dashed=True)
-        for label, value in _lines(references)
+        Mark(f"{name} {perplexity_text(value)}", COLOURS["reference"], [(0, value), (right, value)], dashed=True)
+        for name, value in reference_values(references).items()
     ]
     for i, outcome in enumerate(result.outcomes):
         training = [(epoch.epoch, epoch.perplexity) for epoch in outcome.epochs]
         held_out = [(e.epoch, e.held_out_perplexity) for e in outcome.epochs if e.held_out_perplexity is not None]
-        marks.append(Mark("" if i else "training", COLOURS["training"], training))
+        named = "training, sees the future" if experiment.sees_the_future else "training"
+        marks.append(Mark("" if i else named, COLOURS["training"], training))
         if best := outcome.best_held_out():
             value, epoch = best
             name = "held-out, sees the future" if experiment.sees_the_future else f"held-out, best in epoch {epoch}"
@@ -83,13 +84,6 @@ def curves(result: Result, references: References) -> str:
     told = [(epoch, value) for epoch, value in experiment.recorded.items() if epoch <= right]
     marks.append(Mark(result.plan.table.source, COLOURS["before"], told, dots=True))
     return log_chart(f"{experiment.label}: perplexity", "epoch", "perplexity", right, marks)
-
-
-def _lines(references: References) -> Iterator[tuple[str, float]]:
-    yield f"uniform {references.uniform:,}", float(references.uniform)
-    yield f"unigram {perplexity_text(references.unigram)}", references.unigram
-    order = references.best_order()
-    yield f"{order}-gram {perplexity_text(references.ngrams[order])}", references.ngrams[order]
 
 
 def report_files(plan: Plan, results: Sequence[Result], references: References, machine: Machine) -> dict[str, str]:
@@ -103,7 +97,7 @@ def report(plan: Plan, results: Sequence[Result], references: References, machin
     compared = reference_values(references)
     unfinished = [result.experiment.label for result in results if not result.finished]
     parts = [
-        f"# The experiments of the {plan.table.source}, reproduced",
+        f"# Reproduced: {plan.table.source}",
         _plain(setting_text(plan, machine.torch)),
         f"Python {machine.python}, {machine.system}, {machine.processors} processors, of which each training uses one. "
         f"{plan.table.made} On any other text their figures only say what to expect.",

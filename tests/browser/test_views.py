@@ -108,6 +108,7 @@ def check_legible(wall: Page, name: str) -> None:
 def test_on_a_wall_every_page_is_legible(wall: Page, server: Server) -> None:
     """N leads from page to page, as in a lecture, and B back."""
     wall.goto(f"{server.url}/?view=projector")
+    wall.wait_for_function(PROJECTED)
     for info in PAGES:
         arrived(wall, info.title)
         check_legible(wall, info.name)

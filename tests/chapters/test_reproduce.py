@@ -171,6 +171,8 @@ def test_a_verdict_says_inside_or_outside_and_by_how_much() -> None:
     mine = result("gru-scratch", 1.55)
     assert verdict(str, mine, several) == "Inside our seeds, 1.400 to 1.600. Theirs is 6.3% below ours."
     assert verdict(str, result("gru-scratch", 1.7), several).startswith("Outside our seeds, 1.400 to 1.600.")
+    near = verdict(str, result("gru-bidirectional", 1.00009, 1.0001), None)
+    assert near == "Outside: theirs is above all our seeds, and less than 0.1% above their median."
     assert verdict(str, result("gru-scratch"), several) == ""
 
 

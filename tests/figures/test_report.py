@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from rnnviz.analysis.published import EXPERIMENTS
 from rnnviz.analysis.reproduction import Machine, Outcome, Plan, Result
-from rnnviz.figures.report import curves, report
+from rnnviz.figures.report import curves, reference_values, report
 from rnnviz.figures.svg import Mark, log_chart
 from rnnviz.runs.reports import EpochReport
 from rnnviz.text.corpora import Corpus, split
@@ -123,25 +123,28 @@ def test_nothing_written_is_markup() -> None:
 
 @pytest.mark.parametrize("seeds", [1, 5])
 def test_the_curves_are_labelled_and_no_label_covers_another(seeds: int) -> None:
-    """Training, held-out with its best epoch, the notes' dots, and three reference lines."""
+    """Training, held-out with its best epoch, the notes' dots, and a line for each reference."""
     _plan, results, compared = reproduced(split(TEXT), "a", seeds)
     for result in results:
         root = parsed(curves(result, compared))
         labels = [text for text in root.iter(f"{SVG}text") if text.get("text-anchor") == "start"]
         names = [str(label.text) for label in labels]
         future = result.experiment.name == "gru-bidirectional"
-        held_out = "held-out, sees the future" if future else "held-out, best in epoch 12"
-        assert {"training", held_out, "lecture notes"} <= set(names)
+        training, held_out = (
+            ("training, sees the future", "held-out, sees the future")
+            if future
+            else ("training", "held-out, best in epoch 12")
+        )
+        assert {training, held_out, "lecture notes"} <= set(names)
         colour = next(label.get("fill") for label in labels if label.text == held_out)
         assert len([dot for dot in root.iter(f"{SVG}circle") if dot.get("fill") == colour]) == seeds
-        assert [name.split()[0] for name in names if name[-1].isdigit() and "epoch" not in name][:2] == [
-            "uniform",
-            "unigram",
-        ]
+        assert [name.split()[0] for name in names if name[-1].isdigit() and "epoch" not in name] == list(
+            reference_values(compared)
+        )
         heights = sorted(float(label.get("y", "nan")) for label in labels)
         assert all(b - a >= 13.9 for a, b in pairwise(heights))
         assert 0 < heights[0] < heights[-1] < 330
-        assert len(list(root.iter(f"{SVG}polyline"))) == 3 + 2 * seeds
+        assert len(list(root.iter(f"{SVG}polyline"))) == len(reference_values(compared)) + 2 * seeds
 
 
 numbers = st.floats(min_value=1, allow_infinity=True) | st.just(math.nan)

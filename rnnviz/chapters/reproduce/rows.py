@@ -131,23 +131,29 @@ def verdict(translate: Translate, result: Result, shipped: Result | None) -> str
 
 def _beside_one_seed(translate: Translate, yours: float, shipped: float) -> str:
     _ = translate
-    value, share = perplexity_text(shipped), abs(yours / shipped - 1)
+    value, share = perplexity_text(shipped), _percent(_, abs(yours / shipped - 1))
     if perplexity_text(yours) == value:
         return _("Our one seed reached the same, {value}.").format(value=value)
     if yours < shipped:
-        return _("Our one seed reached {value}; yours is {share:.1%} below it.").format(value=value, share=share)
-    return _("Our one seed reached {value}; yours is {share:.1%} above it.").format(value=value, share=share)
+        return _("Our one seed reached {value}; yours is {share} below it.").format(value=value, share=share)
+    return _("Our one seed reached {value}; yours is {share} above it.").format(value=value, share=share)
 
 
 def _compared(translate: Translate, ours: Spread, value: float, decimals: int, *, several: bool) -> str:
     _ = translate
-    place, share = ours.place(value, decimals), abs(value / ours.median - 1)
+    place, share = ours.place(value, decimals), _percent(_, abs(value / ours.median - 1))
     if place == "inside":
         return _("Theirs is inside the range of our seeds.") if several else _("The same as theirs, as far as printed.")
     if several and place == "below":
-        return _("Outside: theirs is below all our seeds, and {share:.1%} below their median.").format(share=share)
+        return _("Outside: theirs is below all our seeds, and {share} below their median.").format(share=share)
     if several:
-        return _("Outside: theirs is above all our seeds, and {share:.1%} above their median.").format(share=share)
+        return _("Outside: theirs is above all our seeds, and {share} above their median.").format(share=share)
     if place == "below":
-        return _("Theirs is {share:.1%} below ours.").format(share=share)
-    return _("Theirs is {share:.1%} above ours.").format(share=share)
+        return _("Theirs is {share} below ours.").format(share=share)
+    return _("Theirs is {share} above ours.").format(share=share)
+
+
+def _percent(translate: Translate, share: float) -> str:
+    """A share with one decimal; one that would be printed as 0.0% is not nothing."""
+    _ = translate
+    return f"{share:.1%}" if share >= 0.0005 else _("less than 0.1%")
