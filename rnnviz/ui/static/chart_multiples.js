@@ -20,7 +20,7 @@ function coloursOf(scale) {
 }
 
 // A matrix as charts.py packs it; one that holds NaN leaves those cells transparent.
-function paint(canvas, { z, zmin, zmax, colorscale }) {
+export function paint(canvas, { z, zmin, zmax, colorscale }) {
   const [rows, columns] = z.shape.split(",").map(Number);
   const bytes = Uint8Array.from(atob(z.bdata), (character) => character.charCodeAt(0));
   const values = new Float32Array(bytes.buffer);

@@ -6,6 +6,7 @@
 // Streamlit's theme, read at every drawing. Users' text reaches Plotly only as axis labels, one
 // character each.
 
+import { paintFirst } from "./chart_first_frame.js";
 import { Multiples } from "./chart_multiples.js";
 import { Slider, frameOf } from "./chart_slider.js";
 import { Tools, speak } from "./chart_tools.js";
@@ -26,6 +27,11 @@ function loadPlotly(address) {
     document.head.appendChild(script);
   });
   return loading;
+}
+
+// Have the browser fetch a script that it will run later; until the first charts are painted, running it would delay them.
+function fetchEarly(address) {
+  document.head.append(Object.assign(document.createElement("link"), { rel: "preload", as: "script", href: address }));
 }
 
 function pageColours(host) {
@@ -154,16 +160,39 @@ function rendered(chart, figure, colours) {
   return projected() ? onWall({ data, layout }) : { data, layout };
 }
 
+// When what stands in the page now has been painted; soon, where nobody sees it.
+function nextFrame() {
+  return new Promise((resolve) => {
+    requestAnimationFrame(() => setTimeout(resolve));
+    setTimeout(resolve, 100);
+  });
+}
+
+let turn = Promise.resolve();
+
+// The first drawings take turns, each in a task of its own, so that the browser can answer and paint between them.
+function nextTurn() {
+  turn = turn.then(() => new Promise((resolve) => setTimeout(resolve)));
+  return turn;
+}
+
 async function draw(chart) {
   if (chart.drawing) return; // the drawing under way picks up the newest figure when it ends
   chart.drawing = true;
   try {
+    if (!window.Plotly) {
+      await null; // the charts beside it are made first, so that it has its width
+      paintFirst(chart.plot, chart.pending, pageColours(chart.plot).grid);
+      await nextFrame();
+    }
     const Plotly = await loadPlotly(chart.address);
+    if (!chart.drawn) await nextTurn();
     while (chart.pending && !chart.held && chart.plot.isConnected) {
       const figure = chart.pending;
       chart.pending = null;
       const { data, layout } = rendered(chart, figure, pageColours(chart.plot));
       await Plotly.react(chart.plot, data, layout, { displayModeBar: false, showTips: false, responsive: true });
+      chart.plot.querySelector(".first-frame")?.remove();
       if (!chart.drawn) {
         chart.plot.on("plotly_relayout", (event) => noteZoom(chart, event));
         chart.plot.on("plotly_hover", (event) => frame(chart, event.points[0]));
@@ -369,7 +398,7 @@ export function show({ data, parentElement, setStateValue, setTriggerValue }) {
     setStateValue("moved", place.told); // sent along with every later request
   };
   const message = JSON.parse(new TextDecoder().decode(data));
-  if (message.expected) loadPlotly(address).catch(() => {}); // a chart that needs it will report the error
+  if (message.expected) fetchEarly(address);
   if (message.words) {
     setLanguage(message.language);
     speak(message.words);
