@@ -14,9 +14,9 @@ function unpacked(values) {
 }
 
 // Where a number stands between the ends of an axis, as a share; null where the chart leaves the range to Plotly.
-function placing({ type, range } = {}) {
-  if (!range) return null;
-  const [first, last] = range;
+function placing(/** @type {any} */ axis) {
+  if (!axis?.range) return null;
+  const { type, range: [first, last] } = axis;
   return (value) => ((type === "log" ? Math.log10(value) : value) - first) / (last - first);
 }
 
