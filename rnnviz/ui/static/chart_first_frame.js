@@ -20,11 +20,11 @@ function placing(/** @type {any} */ axis) {
   return (value) => ((type === "log" ? Math.log10(value) : value) - first) / (last - first);
 }
 
-function line(pen, { x, y, line: look = {} }, acrossOf, downOf) {
+function line(pen, /** @type {any} */ { x, y, line: look }, acrossOf, downOf) {
   const [xs, ys] = [unpacked(x), unpacked(y)];
-  pen.strokeStyle = look.color ?? "gray";
-  pen.lineWidth = look.width ?? 2;
-  pen.setLineDash(DASHES[look.dash] ?? []);
+  pen.strokeStyle = look?.color ?? "gray";
+  pen.lineWidth = look?.width ?? 2;
+  pen.setLineDash(DASHES[look?.dash] ?? []);
   pen.beginPath();
   for (let i = 0, drawing = false; i < ys.length; i++) {
     const [left, top] = [acrossOf(xs[i]), downOf(ys[i])];
@@ -44,9 +44,9 @@ export function paintFirst(plot, { data, layout }, frameColour) {
   const canvas = document.createElement("canvas");
   canvas.className = "first-frame";
   const [width, height] = [plot.clientWidth, plot.clientHeight];
-  const { l = 0, r: right = 0, t = 0, b = 0 } = layout.margin ?? {};
-  const r = right + (matrix?.colorbar ? SCALE : 0);
-  const inner = [width - l - r, height - t - b];
+  const { l = 0, r: margin = 0, t = 0, b = 0 } = layout.margin ?? {};
+  const r = margin + (matrix?.colorbar ? SCALE : 0);
+  const [across, down] = [width - l - r, height - t - b];
   const sharp = window.devicePixelRatio;
   Object.assign(canvas, { width: width * sharp, height: height * sharp });
   const pen = canvas.getContext("2d");
@@ -59,20 +59,20 @@ export function paintFirst(plot, { data, layout }, frameColour) {
       pen.translate(0, t + height - b);
       pen.scale(1, -1);
     }
-    pen.drawImage(cells, l, t, ...inner);
+    pen.drawImage(cells, l, t, across, down);
     pen.resetTransform();
     pen.scale(sharp, sharp);
   } else {
     pen.save();
     pen.beginPath();
-    pen.rect(l, t, ...inner);
+    pen.rect(l, t, across, down);
     pen.clip();
-    const [across, up] = axes;
-    for (const trace of lines) line(pen, trace, (x) => l + across(x) * inner[0], (y) => t + (1 - up(y)) * inner[1]);
+    const [right, up] = axes;
+    for (const trace of lines) line(pen, trace, (x) => l + right(x) * across, (y) => t + (1 - up(y)) * down);
     pen.restore();
   }
   pen.strokeStyle = frameColour;
   pen.lineWidth = 1;
-  pen.strokeRect(l, t, ...inner);
+  pen.strokeRect(l, t, across, down);
   plot.append(canvas);
 }
