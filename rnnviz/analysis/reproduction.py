@@ -14,7 +14,7 @@ from typing import Any, Literal
 from rnnviz.analysis.published import EXPERIMENTS, NOTES, Experiment, Table
 from rnnviz.config import Implementation, TrainConfig
 from rnnviz.runs.follower import Story
-from rnnviz.runs.reports import EpochReport
+from rnnviz.runs.reports import EpochReport, FailureReport
 from rnnviz.text.corpora import Corpus, default_prefixes
 from rnnviz.text.sampling import check_length
 
@@ -69,19 +69,18 @@ class Plan:
 class Outcome:
     """What the run of one seed has reached so far; `texts` are the newest predictions by their prefixes.
 
-    `failure` says why its training diverged, if it did.
+    `failure` is the report of its end, if the training diverged.
     """
 
     seed: int
     epochs: tuple[EpochReport, ...]
     texts: Mapping[str, str]
-    failure: str = ""
+    failure: FailureReport | None = None
 
     @staticmethod
     def of(seed: int, story: Story) -> Outcome:
         """What a run says of itself."""
-        failure = story.failure.reason if story.failure else ""
-        return Outcome(seed, story.epochs, {p.prefix: p.text for p in story.predictions}, failure)
+        return Outcome(seed, story.epochs, {p.prefix: p.text for p in story.predictions}, story.failure)
 
     def perplexity(self, epoch: int) -> float | None:
         """The training perplexity of an epoch; None where it was not reached."""

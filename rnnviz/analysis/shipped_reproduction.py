@@ -6,13 +6,13 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 from rnnviz.analysis.published import TABLES
 from rnnviz.analysis.reproduction import Machine, Outcome, Plan, Result
 from rnnviz.config import TrainConfig
 from rnnviz.runs import reports
-from rnnviz.runs.reports import EpochReport
+from rnnviz.runs.reports import EpochReport, FailureReport
 from rnnviz.text.corpora import DATA, corpus_of
 
 SHIPPED = DATA / "reproduction"
@@ -45,7 +45,8 @@ def _pack(outcome: Outcome) -> dict[str, Any]:
     """The reports of all epochs field by field, which takes less room than report by report."""
     rows = [reports.to_json(report) for report in outcome.epochs]
     columns = {f.name: [_short(row[f.name]) for row in rows] for f in fields(EpochReport)}
-    return {"seed": outcome.seed, "epochs": columns, "texts": dict(outcome.texts), "failure": outcome.failure}
+    failure = outcome.failure and reports.to_json(outcome.failure)
+    return {"seed": outcome.seed, "epochs": columns, "texts": dict(outcome.texts), "failure": failure}
 
 
 def _short(value: float | None) -> float | None:
@@ -75,7 +76,8 @@ def _unpack(values: Mapping[str, Any]) -> Outcome:
     rows = zip(*columns.values(), strict=True)
     epochs = [reports.from_json({"kind": "epoch", **dict(zip(columns, row, strict=True))}) for row in rows]
     told = tuple(report for report in epochs if isinstance(report, EpochReport))
-    return Outcome(values["seed"], told, values["texts"], values["failure"])
+    failure = reports.from_json(values["failure"]) if values["failure"] else None  # an older file has "" for none
+    return Outcome(values["seed"], told, values["texts"], cast("FailureReport | None", failure))
 
 
 @cache

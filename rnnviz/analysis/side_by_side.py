@@ -74,23 +74,26 @@ def start_config(name: str, corpus: str = _SMALL.corpus) -> TrainConfig:
 
 @dataclass(frozen=True)
 class Curve:
-    """The training perplexity at the end of each epoch, with its step, and the median of characters per second."""
+    """The training and the held-out perplexity at the end of each epoch, with its step, and the median of characters
+    per second. Where nothing is held out, the held-out perplexity is NaN."""
 
     step: NDArray[np.int64]
     perplexity: NDArray[np.float64]
+    held_out: NDArray[np.float64]
     speed: float
 
     @staticmethod
     def of(epochs: Sequence[EpochReport]) -> Curve:
         """The curve of a run that has ended at least one epoch."""
         speed = median(report.characters_per_second for report in epochs)
-        return Curve(np.array([r.step for r in epochs]), np.array([r.perplexity for r in epochs]), speed)
+        held_out = np.array([r.held_out_perplexity for r in epochs], dtype=np.float64)  # None becomes NaN
+        return Curve(np.array([r.step for r in epochs]), np.array([r.perplexity for r in epochs]), held_out, speed)
 
 
-def largest_difference(curves: Sequence[Curve]) -> float:
-    """The most by which the perplexities of these curves differ, at the steps that all of them have reached."""
-    reached = min(len(curve.step) for curve in curves)
-    return float(np.ptp([curve.perplexity[:reached] for curve in curves], axis=0).max())
+def largest_difference(perplexities: Sequence[NDArray[np.float64]]) -> float:
+    """The most by which these perplexities differ, at the steps that all of them have reached."""
+    reached = min(map(len, perplexities))
+    return float(np.ptp([values[:reached] for values in perplexities], axis=0).max())
 
 
 def frequency_perplexity(text: str) -> float:
@@ -105,17 +108,17 @@ def left_at(curve: Curve, plateau: float) -> int | None:
     return int(curve.step[below.argmax()]) if below.any() else None
 
 
-def recall_cost(curve: Curve) -> NDArray[np.float64]:
+def recall_cost(perplexity: NDArray[np.float64]) -> NDArray[np.float64]:
     """The cost of the recalled letter in nats: log 4 where it is guessed, 0 where it is known.
 
     All other letters of a word can be known, except the first, which also costs log 4.
     """
-    return WORD * np.log(curve.perplexity) - math.log(LETTERS)
+    return WORD * np.log(perplexity) - math.log(LETTERS)
 
 
 def learned_at(curve: Curve) -> int | None:
     """The first step at which the letter costs less than half of what guessing costs; None if there is none."""
-    below = recall_cost(curve) < math.log(LETTERS) / 2
+    below = recall_cost(curve.perplexity) < math.log(LETTERS) / 2
     return int(curve.step[below.argmax()]) if below.any() else None
 
 
@@ -124,6 +127,11 @@ def shipped_curves(name: str) -> dict[str, Curve]:
     "start-en" and "start-zh" those of STARTS."""
     saved: Mapping[str, Mapping[str, list[float]]] = json.loads((SHIPPED / f"{name}.json").read_text(encoding="utf-8"))
     return {
-        key: Curve(np.array(curve["step"], np.int64), np.array(curve["perplexity"]), curve["speed"][0])
+        key: Curve(
+            np.array(curve["step"], np.int64),
+            np.array(curve["perplexity"]),
+            np.array(curve["held_out"]),
+            curve["speed"][0],
+        )
         for key, curve in saved.items()
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -16,7 +17,7 @@ from rnnviz.figures.kit import visible
 from rnnviz.figures.rnn import LINE_LENGTH, growth_figure, reset_figure, state_figures, unit_figures
 from rnnviz.i18n import Translate, quantity
 from rnnviz.runs.folder import Run
-from rnnviz.runs.recording import Growth
+from rnnviz.runs.recording import Growth, Resets
 from rnnviz.ui.charts import Chart, Slider
 from rnnviz.ui.controls import by_step, chosen, pick, select, stepper
 from rnnviz.ui.equation import linked_equation, pack_equations
@@ -181,8 +182,8 @@ def show_carrying(frame: Frame, own: Run | None, of_reset: str, of_detach: str) 
 
 
 @st.cache_data(max_entries=32, show_spinner=False)
-def _resets(folder: str, version: int) -> tuple[float, dict[int, float]]:
-    measured: tuple[float, dict[int, float]] = engine().compute(
+def _resets(folder: str, version: int) -> tuple[Resets, Resets | None]:
+    measured: tuple[Resets, Resets | None] = engine().compute(
         "rnnviz.nn.carrying:reset_perplexities", visitor=visitor(), folder=folder
     )
     return measured
@@ -194,22 +195,31 @@ def _growth(folder: str, version: int) -> Growth:
     return growth
 
 
-def _show_reset(frame: Frame, carried: float, by_window: dict[int, float], words: str) -> None:
+def _show_reset(frame: Frame, training: Resets, held_out: Resets | None, words: str) -> None:
     _ = frame.translate
     st.markdown("**" + _("Without carrying the state") + "**")
+    parts = {_("training"): training} | ({_("held-out"): held_out} if held_out else {})
+    described = (
+        _(
+            "Perplexity against the characters until the state is set to zero, {part}: {values}; carried on {carried}."
+        ).format(
+            part=name,
+            values=", ".join(f"{T}: {quantity(value)}" for T, value in resets.by_window.items()),
+            carried=quantity(resets.carried),
+        )
+        for name, resets in parts.items()
+    )
+    windows = list(training.by_window)
+    columns = {
+        _(", ").join((_("perplexity"), name)): [*(resets.by_window.get(T, math.nan) for T in windows), resets.carried]
+        for name, resets in parts.items()
+    }
     with beside(words):
         picture(
-            reset_figure(carried, by_window, _),
+            reset_figure(training, held_out, _),
             key="reset",
-            description=_(
-                "Perplexity against the characters until the state is set to zero: {values}; carried on {carried}."
-            ).format(
-                values=", ".join(f"{T}: {quantity(value)}" for T, value in by_window.items()), carried=quantity(carried)
-            ),
-            table={
-                _("characters until the state is set to zero"): [*map(str, by_window), "∞"],
-                _("perplexity"): [*by_window.values(), carried],
-            },
+            description=" ".join(described),
+            table={_("characters until the state is set to zero"): [*map(str, windows), "∞"], **columns},
             height=300,
         )
 

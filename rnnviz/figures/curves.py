@@ -132,20 +132,40 @@ def compared_figure(
     title: str,
     references: Mapping[str, float],
     translate: Translate = str,
+    *,
+    held_out: Mapping[str, NDArray[Any]] | None = None,
 ) -> Figure:
     """Named curves against the training step on a log axis, each with its colour and width, and horizontal lines.
 
-    Curves that coincide can all be seen if the first is the widest.
+    Curves that coincide can all be seen if the first is the widest. What the same trainings have on the `held_out`
+    text is a thin dotted line in the colour of their curve, where it is finite.
     """
     _ = translate
     lines = [_reference(y, right, name) for name, y in references.items()]
     hover = _("step %{x:,d}: %{y:.7~g}")
     for name, (x, y, colour, width) in curves.items():
-        lines.append(_line(*decimate(x, y), name, colour, hover, width) | {"mode": "lines"})
-    values = np.concatenate([[*references.values(), 1.0], *(y for _x, y, _colour, _width in curves.values())])
+        lines.append(_line(*decimate(x, y), name, colour, hover, width) | {"mode": "lines", "legendgroup": name})
+    dotted = []
+    for name, y in (held_out or {}).items():
+        x, _y, colour, _width = curves[name]
+        finite = np.isfinite(y)
+        if finite.any():
+            dotted.append(_dotted(*decimate(x[finite], y[finite]), name, colour, hover, _))
+    if dotted:
+        dotted.append(_dotted([None], [None], "", COLOURS["reference"], hover, _) | {"showlegend": True})
+    values = np.concatenate([[*references.values(), 1.0], *(y for _x, y, *_rest in curves.values())])
+    values = np.concatenate([values, *(held_out or {}).values()])
     values = values[np.isfinite(values) & (values > 0)]
     limits = (float(values.min()) / 1.05, float(values.max()) * 1.15)
-    return {"data": lines, "layout": _layout(_("training step"), title, right, limits)}
+    return {"data": lines + dotted, "layout": _layout(_("training step"), title, right, limits)}
+
+
+def _dotted(x: Any, y: Any, name: str, colour: str, hover: str, translate: Translate) -> dict[str, Any]:
+    """A held-out curve, which the legend switches together with its training curve; without a name, the legend's."""
+    _ = translate
+    line = _line(x, y, _(", ").join(filter(None, (name, _("held-out")))), colour, hover)
+    look = {"mode": "lines", "line": {"color": colour, "width": 1.6, "dash": "dot"}, "showlegend": False}
+    return line | look | ({"legendgroup": name} if name else {})
 
 
 def _line(x: NDArray[Any], y: NDArray[Any], name: str, colour: str, hover: str, width: float = 2.2) -> dict[str, Any]:

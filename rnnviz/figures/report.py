@@ -105,7 +105,7 @@ def report(plan: Plan, results: Sequence[Result], references: References, machin
     if unfinished:
         parts.append(f"**Not finished: {', '.join(unfinished)}.** The same command goes on from here.")
     parts += [
-        f"**{result.experiment.label}, seed {outcome.seed}**: {_plain(outcome.failure)}"
+        f"**{result.experiment.label}, seed {outcome.seed}**: {_plain(outcome.failure.reason)}"
         for result in results
         for outcome in result.outcomes
         if outcome.failure

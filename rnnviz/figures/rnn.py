@@ -13,7 +13,7 @@ from rnnviz.cells import cell_of
 from rnnviz.figures.gates import Order, colours_of, gates_figure
 from rnnviz.figures.kit import COLOURS, MONOSPACE, Figure, visible
 from rnnviz.i18n import Translate, quantity
-from rnnviz.runs.recording import Growth, Trace
+from rnnviz.runs.recording import Growth, Resets, Trace
 
 LINE_LENGTH = 24
 _HERE = "#F0A202"  # the frame around the current step
@@ -68,29 +68,42 @@ def unit_figures(trace: Trace, unit: int, translate: Translate = str) -> list[Fi
     ]
 
 
-def reset_figure(carried: float, by_window: Mapping[int, float], translate: Translate = str) -> go.Figure:
-    """Perplexity against how often the state is set to zero, and the line of a state that is carried on."""
+def reset_figure(training: Resets, held_out: Resets | None, translate: Translate = str) -> go.Figure:
+    """Perplexity against how often the state is set to zero, and the line of a state that is carried on.
+
+    The same of the held-out text is thin and dotted.
+    """
     _ = translate
-    x, y = list(by_window), list(by_window.values())
+    x = list(training.by_window)
+    hover = _("state set to zero every %{x} characters: perplexity %{y:.3~g}")
+    looks = [(training, _("training"), 2.2, 7, "dash", "solid")]
+    looks += [(held_out, _("held-out"), 1.4, 4, "dot", "dot")] if held_out else []
     figure = go.Figure()
-    figure.add_scatter(
-        x=[x[0], x[-1]], y=[carried, carried], mode="lines", hoverinfo="skip", showlegend=False,
-        line={"color": COLOURS["after"], "width": 2, "dash": "dash"},
-    )  # fmt: skip
-    figure.add_scatter(
-        x=x, y=y, mode="lines+markers", showlegend=False,
-        line={"color": COLOURS["held_out"], "width": 2.2}, marker={"size": 7},
-        hovertemplate=_("state set to zero every %{x} characters: perplexity %{y:.3~g}") + "<extra></extra>",
-    )  # fmt: skip
-    kept = _("carried on: {value}").format(value=quantity(carried))
-    _say(figure, math.log10(x[0]), math.log10(carried), kept, "after", -14)
-    _say(figure, math.log10(x[0]), math.log10(y[0]), _("set to zero"), "held_out", 14)
+    for resets, name, width, size, across, along in looks:
+        figure.add_scatter(
+            x=[x[0], x[-1]], y=[resets.carried] * 2, mode="lines", hoverinfo="skip", showlegend=False,
+            line={"color": COLOURS["after"], "width": width, "dash": across},
+        )  # fmt: skip
+        figure.add_scatter(
+            x=list(resets.by_window), y=list(resets.by_window.values()), mode="lines+markers", showlegend=False,
+            line={"color": COLOURS["before"], "width": width, "dash": along}, marker={"size": size},
+            hovertemplate=hover + f"<extra>{name}</extra>",
+        )  # fmt: skip
+    kept = _("carried on: {value}").format(value=quantity(training.carried))
+    _say(figure, math.log10(x[0]), math.log10(training.carried), kept, "after", -14)
+    _say(figure, math.log10(x[0]), math.log10(training.by_window[x[0]]), _("set to zero"), "before", 14)
+    if held_out:  # the curves fall to the right, so this corner is free
+        figure.add_annotation(
+            text=_("dotted: held-out"), showarrow=False, font={"size": 13},
+            xref="paper", yref="paper", x=1, y=1, xanchor="right", yanchor="top",
+        )  # fmt: skip
+    y = [value for resets, *_look in looks for value in (resets.carried, *resets.by_window.values())]
     figure.update_layout(
         margin={"l": 56, "r": 12, "t": 12, "b": 44},
         xaxis={"title": {"text": _("characters until the state is set to zero")}, "type": "log", "tickvals": x,
                "ticktext": [str(n) for n in x], "zeroline": False},
         yaxis={"title": {"text": _("perplexity")}, "type": "log", "tickformat": ",~r", "zeroline": False,
-               **({"dtick": "D2"} if max(y) > 3 * min(carried, *y) else {"nticks": 8})},
+               **({"dtick": "D2"} if max(y) > 3 * min(y) else {"nticks": 8})},
     )  # fmt: skip
     return figure
 

@@ -14,7 +14,8 @@ from rnnviz.nn.execution import load_model
 from rnnviz.nn.model import BatchLoss, LanguageModel, ModelState, detach
 from rnnviz.nn.training import evaluate, perplexity
 from rnnviz.runs.folder import Run
-from rnnviz.runs.recording import Growth
+from rnnviz.runs.recording import Growth, Resets
+from rnnviz.text.corpora import UNKNOWN
 from rnnviz.text.sampling import Indices, check_length, sequential_starts, window
 
 WINDOWS = (1, 2, 4, 8, 16, 32, 64)
@@ -24,18 +25,27 @@ _GRAPH_WORK = 400_000_000  # parameters times windows that backward walks throug
 _STEPS, _BATCH_SIZE, _NUM_STEPS = 24, 4, 16
 
 
-def reset_perplexities(folder: str, windows: Sequence[int] = WINDOWS) -> tuple[float, dict[int, float]]:
-    """Perplexity of the training text with the state carried, and with it set to zero every so many characters.
+def reset_perplexities(folder: str, windows: Sequence[int] = WINDOWS) -> tuple[Resets, Resets | None]:
+    """Perplexities of the training text and of the held-out one, with the state carried and with it set to zero.
 
-    Both score the same characters, at most MAX_CHARACTERS of them.
+    Both ways score the same characters, at most MAX_CHARACTERS of a text. The second is None where nothing is held out
+    that can be scored.
     """
     run = Run.open(folder)
     run.config.check_predicts()
     memory.require(memory.of_reading(run.config.model, len(run.corpus.vocabulary), max(windows)))
-    model, ids = load_model(run), run.corpus.vocabulary.encode(run.corpus.training[:MAX_CHARACTERS])
+    model, encode = load_model(run), run.corpus.vocabulary.encode
+    training, held_out = (encode(text[:MAX_CHARACTERS]) for text in (run.corpus.training, run.corpus.held_out))
+    scored = bool((held_out[1:] != UNKNOWN).any())
+    return _resets(model, training, windows), _resets(model, held_out, windows) if scored else None
+
+
+def _resets(model: LanguageModel, ids: Indices, windows: Sequence[int]) -> Resets:
     whole = evaluate(model, ids)
     parts = {T: evaluate_windows(model, ids, T) for T in windows if len(ids) > T}
-    return perplexity(whole.nats, whole.characters), {T: perplexity(p.nats, p.characters) for T, p in parts.items()}
+    return Resets(
+        perplexity(whole.nats, whole.characters), {T: perplexity(p.nats, p.characters) for T, p in parts.items()}
+    )
 
 
 def evaluate_windows(model: LanguageModel, ids: Indices, num_steps: int) -> BatchLoss:

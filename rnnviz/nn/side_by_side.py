@@ -80,8 +80,13 @@ def _epochs(config: TrainConfig, corpus: Corpus | None = None) -> list[EpochRepo
 
 def _save(path: Path, curves: Mapping[str, Curve]) -> None:
     values = {
-        name: {"step": c.step.tolist(), "perplexity": [float(f"{p:.9g}") for p in c.perplexity], "speed": [c.speed]}
-        for name, c in curves.items()
+        name: {
+            "step": curve.step.tolist(),
+            "perplexity": [float(f"{p:.9g}") for p in curve.perplexity],
+            "held_out": [float(f"{p:.9g}") for p in curve.held_out],
+            "speed": [curve.speed],
+        }
+        for name, curve in curves.items()
     }
     write_atomically(path, json.dumps(values, allow_nan=False).encode())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
@@ -15,6 +16,7 @@ from rnnviz.text.sampling import starts_per_epoch
 REFRESH_SECONDS = 0.3
 MAX_NORMS = 2**15  # a chart shows some hundreds of these
 MAX_PREDICTIONS = 500
+_OVERFLOWS = 709.0  # exp of more is too large for a float
 _RATE_WINDOW = 8.0  # seconds over which the speed is measured
 
 
@@ -23,17 +25,29 @@ class Story:
     """A run's reports so far. `version` changes whenever there are new ones.
 
     Of the steps only the global gradient norms are kept (in a long run, the largest of several neighbours),
-    and of the predictions only the newest. `step` is the last step. `steps_per_second` is measured by
-    the clock, so it includes other runs' turns; it is None while it is too early to say.
+    and of the predictions only the newest. `step` is the last step. `mean_of_exponentials` is the mean of exp(loss)
+    over the steps of the last of the `epochs`, a common mistake for its perplexity; None where not all of these steps
+    are reported. `steps_per_second` is measured by the clock, so it includes other runs' turns; it is None while it
+    is too early to say.
     """
 
     version: int
     step: int
     norms: GlobalNorms
     epochs: tuple[EpochReport, ...]
+    mean_of_exponentials: float | None
     predictions: tuple[PredictionReport, ...]
     failure: FailureReport | None
     steps_per_second: float | None
+
+
+@dataclass
+class _Exponentials:
+    """The sum of exp(loss) over those steps of an epoch that are reported so far."""
+
+    epoch: int = 0
+    steps: int = 0
+    total: float = 0.0
 
 
 class Follower:
@@ -49,7 +63,8 @@ class Follower:
         self._lock = threading.Lock()
         self._read_at = -REFRESH_SECONDS
         self._offset = 0
-        self._story = Story(0, 0, GlobalNorms.of(()), (), (), None, None)
+        self._story = Story(0, 0, GlobalNorms.of(()), (), None, (), None, None)
+        self._exponentials = _Exponentials()
         self._pace: deque[tuple[float, int]] = deque()
 
     def story(self, max_age: float = REFRESH_SECONDS) -> Story:
@@ -79,9 +94,24 @@ class Follower:
             step=reports[-1].step if reports else old.step,
             norms=norms if len(norms) <= MAX_NORMS else norms.halved(),
             epochs=old.epochs + tuple(r for r in reports if isinstance(r, EpochReport)),
+            mean_of_exponentials=self._mean_of_exponentials(reports),
             predictions=predictions[-MAX_PREDICTIONS:],
             failure=failures[-1] if failures else old.failure,
         )
+
+    def _mean_of_exponentials(self, reports: Sequence[Report]) -> float | None:
+        """The one of the story once it has these reports, too."""
+        mean, sums = self._story.mean_of_exponentials, self._exponentials
+        for report in reports:
+            if isinstance(report, StepReport):
+                if report.epoch != sums.epoch:
+                    self._exponentials = sums = _Exponentials(report.epoch)
+                sums.steps += 1
+                sums.total += math.exp(report.loss) if report.loss < _OVERFLOWS else math.inf
+            elif isinstance(report, EpochReport):
+                complete = (sums.epoch, sums.steps) == (report.epoch, self.steps_per_epoch)
+                mean = sums.total / sums.steps if complete else None
+        return mean
 
     def _measure(self, now: float, step: int) -> float | None:
         """Steps per second over the last seconds in which the run moved."""

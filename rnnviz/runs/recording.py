@@ -124,6 +124,14 @@ class Generation:
 
 
 @dataclass(frozen=True)
+class Resets:
+    """The perplexity of a text with the state carried on, and with it set to zero every so many characters."""
+
+    carried: float
+    by_window: Mapping[int, float]
+
+
+@dataclass(frozen=True)
 class Growth:
     """The cost of each training step with the carried state detached from the graph, and attached to it.
 

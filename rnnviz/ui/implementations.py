@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
 
 import streamlit as st
 
@@ -20,11 +19,9 @@ from rnnviz.figures.curves import compared_figure
 from rnnviz.figures.kit import COLOURS
 from rnnviz.i18n import quantity
 from rnnviz.runs.folder import Run
-from rnnviz.runs.follower import REFRESH_SECONDS
 from rnnviz.ui.frame import Frame
 from rnnviz.ui.pictures import picture
-from rnnviz.ui.run_view import follow
-from rnnviz.ui.side_by_side import SideBySide, side_by_side
+from rnnviz.ui.side_by_side import SideBySide, curves_of, curves_table, side_by_side
 
 # The widest is drawn first, so that all can be seen where they coincide.
 _LOOKS = {
@@ -50,13 +47,6 @@ def show_implementations(frame: Frame, cell: CellName, shipped: str) -> None:
     side_by_side(frame, group, draw)
 
 
-def curves_of(runs: Mapping[str, Run], *, live: bool) -> dict[str, Curve]:
-    """The curves of runs that have ended an epoch; for runs that no longer train, to the very end."""
-    max_age = REFRESH_SECONDS if live else 0.0
-    stories = {name: follow(run).story(max_age) for name, run in runs.items()}
-    return {name: Curve.of(story.epochs) for name, story in stories.items() if story.epochs}
-
-
 def _draw(frame: Frame, curves: Mapping[str, Curve]) -> None:
     _ = frame.translate
     last = max(int(curve.step[-1]) for curve in curves.values())
@@ -67,11 +57,17 @@ def _draw(frame: Frame, curves: Mapping[str, Curve]) -> None:
         )
         for name, curve in curves.items()
     )
-    words = _("Largest difference of the perplexities: {difference}. Characters a second: {speeds}.").format(
-        difference=quantity(largest_difference(list(curves.values()))), speeds=speeds
+    one = curves["fused"]
+    words = _(
+        "At the last step training {training}, held-out {held_out}; the three differ by {difference} and "
+        "{held_out_difference} at most. Characters a second: {speeds}."
+    ).format(
+        training=quantity(float(one.perplexity[-1])),
+        held_out=quantity(float(one.held_out[-1])),
+        difference=quantity(largest_difference([curve.perplexity for curve in curves.values()])),
+        held_out_difference=quantity(largest_difference([curve.held_out for curve in curves.values()])),
+        speeds=speeds,
     )
-    table: dict[str, Any] = {_("step"): min((c.step for c in curves.values()), key=len)}
-    table |= {name: curve.perplexity[: len(table[_("step")])] for name, curve in curves.items()}
     picture(
         compared_figure(
             {name: (curves[name].step, curves[name].perplexity, *look) for name, look in _LOOKS.items()},
@@ -79,10 +75,11 @@ def _draw(frame: Frame, curves: Mapping[str, Curve]) -> None:
             _("perplexity"),
             {},
             _,
+            held_out={name: curves[name].held_out for name in _LOOKS},
         ),
         key="implementations",
         description=words,
         caption=words,
-        table=table,
+        table=curves_table(frame, curves),
         height=380,
     )

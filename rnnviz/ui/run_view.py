@@ -173,8 +173,18 @@ def _say_what_changed(frame: Frame, run: Run, story: Story) -> None:
         first, last = run.recording(steps[0]) if steps else None, run.recording()
     except InputError:
         return  # the gates below report the error
-    config, norms, _ = run.config, story.norms, frame.translate
-    st.caption(what_changed(story.epochs, norms, config.clip, first, last, _, reads_ahead=config.reads_ahead))
+    config = run.config
+    said = what_changed(
+        story.epochs,
+        story.norms,
+        config.clip,
+        first,
+        last,
+        frame.translate,
+        mean_of_exponentials=story.mean_of_exponentials,
+        reads_ahead=config.reads_ahead,
+    )
+    st.caption(said)
 
 
 def _gates_view(frame: Frame, run: Run, other: Run | None) -> None:

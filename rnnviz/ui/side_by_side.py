@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import streamlit as st
+from numpy.typing import NDArray
 
+from rnnviz.analysis.side_by_side import Curve
 from rnnviz.config import TrainConfig
 from rnnviz.errors import InputError
 from rnnviz.runs.folder import Run
@@ -50,6 +54,30 @@ def side_by_side(frame: Frame, group: SideBySide, draw: Callable[[Mapping[str, R
     live_part(frame, lambda: _phase(runs), draw_all, least_seconds=REFRESH_SECONDS)
     if not watching():
         _train_all(frame, group, runs, live=_phase(runs) == MOVING)
+
+
+def curves_of(runs: Mapping[str, Run], *, live: bool) -> dict[str, Curve]:
+    """The curves of runs that have ended an epoch; for runs that no longer train, to the very end."""
+    stories = {name: follow(run).story() if live else follow(run).story(max_age=0.0) for name, run in runs.items()}
+    return {name: Curve.of(story.epochs) for name, story in stories.items() if story.epochs}
+
+
+def curves_table(
+    frame: Frame,
+    curves: Mapping[str, Curve],
+    shown: Callable[[NDArray[np.float64]], NDArray[np.float64]] = np.asarray,
+) -> dict[str, Any]:
+    """The training and the held-out perplexity of each curve against the step, or what is `shown` of them.
+
+    NaN where one is not so far yet.
+    """
+    _ = frame.translate
+    steps = max((curve.step for curve in curves.values()), key=len)
+    table = {_("step"): steps}
+    for name, curve in curves.items():
+        for column, values in ((name, curve.perplexity), (_(", ").join((name, _("held-out"))), curve.held_out)):
+            table[column] = np.pad(shown(values), (0, len(steps) - len(values)), constant_values=np.nan)
+    return table
 
 
 def _phase(runs: Mapping[str, Run]) -> str:

@@ -15,7 +15,7 @@ from rnnviz.analysis.reproduction import Machine, Outcome, Plan, Result, Spread
 from rnnviz.analysis.shipped_reproduction import from_json, to_json
 from rnnviz.config import TrainConfig
 from rnnviz.errors import InputError
-from rnnviz.runs.reports import EpochReport
+from rnnviz.runs.reports import EpochReport, FailureReport
 from rnnviz.text.corpora import Corpus, corpus_of, read, split
 
 LYRICS = corpus_of(TrainConfig())
@@ -133,16 +133,21 @@ def test_a_shipped_reproduction_is_read_back(name: str) -> None:
     table = TABLES[name]
     experiments = tuple(table.experiments.values())[:3]
     plan = Plan(corpus_of(TrainConfig(corpus=table.corpus)), experiments, seeds=(0, 1), epochs=3, table=table)
-    broken = Outcome(1, outcome(1, [9.0], [math.inf]).epochs, {}, "the training diverged")
+    broken = Outcome(
+        1, outcome(1, [9.0], [math.inf]).epochs, {}, FailureReport(9, 1, "{what} diverged", {"what": "it"})
+    )
     results = (
         Result(plan, experiments[0], (outcome(0, [9.0, 5.0, 2.0], [50.0, 40.0, None]), broken)),
         Result(plan, experiments[1], (outcome(0, [9.1234567], [50.0]),)),
         Result(plan, experiments[2], ()),
     )
     machine = Machine("2.0", "3.11", "Linux on a toaster", 2)
-    again = from_json(json.loads(json.dumps(to_json(plan, results, machine), allow_nan=False)))
+    values = json.loads(json.dumps(to_json(plan, results, machine), allow_nan=False))
+    again = from_json(values)
     assert (again.plan, again.machine) == (plan, machine)
     assert again.results[0] == results[0]
+    values["results"][experiments[0].name][0]["failure"] = ""  # as older files have it
+    assert from_json(values).results[0] == results[0]
     assert again.results[1].outcomes[0].epochs[0].perplexity == 9.12346
     assert again.results[2].outcomes == ()
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 from streamlit.testing.v1 import AppTest
 
 from rnnviz.analysis.reading import Reading
@@ -34,6 +36,13 @@ def cells_of(app: AppTest) -> list[dict[str, Any]]:
 def charts(app: AppTest) -> dict[str, Any]:
     """The data of each live chart on the page, by its name: figure and description."""
     return {chart["name"]: chart for group in groups(app) for chart in group["charts"]}
+
+
+def unpack(packed: dict[str, Any]) -> np.ndarray:
+    """The numbers of a line, a heatmap or a column of a table as the browser receives them."""
+    kind = {"f4": "<f4", "f8": "<f8"}[packed["dtype"]]
+    shape = [int(n) for n in packed.get("shape", "-1").split(",")]
+    return np.frombuffer(base64.b64decode(packed["bdata"]), kind).reshape(shape)
 
 
 def by_step(app: AppTest, slider: str) -> list[str]:

@@ -140,7 +140,7 @@ def test_one_layer_learns_the_same_sooner(language: str) -> None:
 
 @BOTH
 def test_residuals_end_the_wait(language: str) -> None:
-    """Three layers leave the plateau no later than one, and are the best of all at the last step."""
+    """Three layers leave the plateau no later than one, and are the best of all at the last step, but not held-out."""
     said(
         "deep",
         "start_why",
@@ -153,6 +153,8 @@ def test_residuals_end_the_wait(language: str) -> None:
     assert left["3-residual"] is not None
     assert left["3-residual"] < (left["1"] or 0)
     assert curves["3-residual"].perplexity[-1] == min(curve.perplexity[-1] for curve in curves.values())
+    said("deep", "start_why", en="they end above all others: they have learned", zh="它最后却比其他几个都高：它把")
+    assert curves["3-residual"].held_out[-1] == max(curve.held_out[-1] for curve in curves.values())
 
 
 @BOTH

@@ -94,8 +94,8 @@ def test_the_largest_bias_learns_to_recall_first_and_the_smallest_not_at_all() -
     assert learned[1] is not None
     assert learned[0] < learned[1]
     assert learned[2] is None
-    assert recall_cost(curves["0"])[-1] == pytest.approx(math.log(LETTERS), abs=0.15)
-    assert recall_cost(curves["3"])[-1] < 0.1
+    assert recall_cost(curves["0"].perplexity)[-1] == pytest.approx(math.log(LETTERS), abs=0.15)
+    assert recall_cost(curves["3"].perplexity)[-1] < 0.1
 
 
 @pytest.mark.slow
@@ -129,4 +129,4 @@ def test_three_implementations_agree_in_nearly_all_digits(cell: CellName) -> Non
     curves = shipped_curves(cell)
     assert tuple(curves) == IMPLEMENTATIONS
     assert all(curve.step[-1] == steps for curve in curves.values())
-    assert 0 < largest_difference(list(curves.values())) < 1e-4
+    assert 0 < largest_difference([curve.perplexity for curve in curves.values()]) < 1e-4

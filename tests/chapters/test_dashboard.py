@@ -8,16 +8,16 @@ import secrets
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 
 import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from rnnviz.i18n import translator
+from rnnviz.i18n import LANGUAGES, translator
 from rnnviz.runs.folder import Run, Status
-from rnnviz.runs.reports import PredictionReport
+from rnnviz.runs.reports import EpochReport, PredictionReport, StepReport
 from rnnviz.text.corpora import DATA
 from rnnviz.text.quotation import quoted_from
 from rnnviz.ui.frame import Frame
@@ -64,6 +64,20 @@ def test_a_slider_moves_gates_and_writing_through_the_checkpoints(engine: IdleEn
     assert len(by_step(app, "signal")) == 4
     caption = next(caption.value for caption in app.caption if "of the gates at the start" in caption.value)
     assert f"Zₜ {latest.signal('Z').mean() / 2:.2f} → {latest.signal('Z').mean():.2f}" in caption
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_page_says_what_the_mean_of_exponentials_would_be(language: str) -> None:
+    """Of the example's last epoch, in both languages, as its reports have it."""
+    reports = Run.open(DATA / f"example-{language}").reports()
+    last = [report for report in reports if isinstance(report, EpochReport)][-1]
+    losses = [report.loss for report in reports if isinstance(report, StepReport) and report.epoch == last.epoch]
+    right, wrong = last.perplexity, float(np.exp(losses).mean())
+    captions = [caption.value for caption in open_app("train", language).caption]
+    (said,) = [caption for caption in captions if ("common mistake" if language == "en" else "若误取") in caption]
+    numbers = [float(number) for number in re.findall(r"\d+\.\d+", said)]
+    close = [np.allclose(pair, (right, wrong), rtol=1e-3) and pair[0] < pair[1] for pair in pairwise(numbers)]
+    assert any(close), said
 
 
 def test_while_a_run_moves_there_is_no_slider_over_checkpoints(engine: IdleEngine, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from dataclasses import replace
 from pkgutil import resolve_name
@@ -14,15 +13,17 @@ from streamlit.testing.v1 import AppTest
 
 from rnnviz.analysis.deep import BETWEEN, DEPTHS, cost_sizes, deep_config, shipped_costs
 from rnnviz.analysis.reading import Reading
-from rnnviz.analysis.side_by_side import STARTS, start_config
+from rnnviz.analysis.side_by_side import STARTS, shipped_curves, start_config
+from rnnviz.chapters.deep.start import notes_curves
 from rnnviz.config import ModelConfig, TrainConfig
 from rnnviz.engine.batches import Batch
 from rnnviz.errors import InputError
+from rnnviz.i18n import LANGUAGES, quantity, translator
 from rnnviz.nn.execution import Execution
 from rnnviz.runs.folder import Run, Status
 from rnnviz.runs.reports import EpochReport
 from rnnviz.text.corpora import DATA, corpus_of
-from tests.chapters.helpers import charts
+from tests.chapters.helpers import charts, unpack
 from tests.helpers import IdleEngine, make_reading, open_app
 
 pytestmark = [
@@ -156,14 +157,34 @@ def test_the_depths_are_trained_side_by_side(engine: IdleEngine) -> None:
     app.button(key="train-start").click().run()
     assert [config for config, _ in engine.submitted] == [start_config(name, "sums") for name in STARTS]
     for _config, run_id in engine.submitted:
-        reports = [EpochReport(s, s, 30 / s, None, None, 1.0, 1.0, 1000.0, 1.0) for s in (1, 2, 4)]
+        reports = [EpochReport(s, s, 30 / s, 40 / s, 1.0, 1.0, 1.0, 1000.0, 1.0) for s in (1, 2, 4)]
         Run.find(run_id).append(reports)
         engine.states[run_id] = Status("stopped")
     app.run()
     assert not app.error
-    (plateau, *lines) = charts(app)["start"]["data"]
-    assert [line["name"] for line in lines] == ["1 layer", "2 layers", "3 layers", "3 layers, residual"]
+    chart = charts(app)["start"]
+    plateau, *lines = chart["data"]
+    names = ["1 layer", "2 layers", "3 layers", "3 layers, residual"]
+    assert [line["name"] for line in lines] == [*names, *(f"{name}, held-out" for name in names), "held-out"]
     assert "frequencies alone" in plateau["name"]
+    assert unpack(lines[4]["y"]).tolist() == [40, 20, 10]
+    assert chart["description"].count("at the last step training 7.50, held-out 10.0.") == 4
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_held_out_perplexities_stand_beside_those_of_training(engine: IdleEngine, language: str) -> None:
+    """In both pictures as dotted lines, in their words and in their tables."""
+    app, _ = open_app("deep", language, tab="start"), translator(language)
+    for key, curves in (("start", shipped_curves(f"start-{language}")), ("start-notes", notes_curves())):
+        chart, held_out = charts(app)[key], [curve.held_out for curve in curves.values()]
+        dotted = [line for line in chart["data"] if line["name"].endswith(_(", ") + _("held-out"))]
+        assert [unpack(line["y"]).max() for line in dotted] == [values.max() for values in held_out]
+        assert all(line["line"]["dash"] == "dot" for line in dotted)
+        assert [line["name"] for line in chart["data"]].count(_("held-out")) == 1  # in the legend
+        assert all(quantity(values[-1]) in chart["description"] for values in held_out)
+        table = dict(chart["table"])
+        columns = [unpack(table[line["name"]]).tolist() for line in dotted]
+        assert columns == [values.tolist() for values in held_out]
 
 
 @pytest.mark.parametrize(("between", "settings"), BETWEEN.items())
@@ -199,11 +220,6 @@ def test_one_layer_has_nothing_to_drop(engine: IdleEngine) -> None:
 
 def every_layer_of_one() -> tuple[Reading, ...]:
     return (make_reading("lstm"),)
-
-
-def unpack(packed: dict[str, Any]) -> np.ndarray:
-    kind = {"f4": "<f4", "f8": "<f8"}[packed["dtype"]]
-    return np.frombuffer(base64.b64decode(packed["bdata"]), kind).reshape([int(n) for n in packed["shape"].split(",")])
 
 
 def test_the_cost_is_measured_where_the_page_is(engine: IdleEngine) -> None:

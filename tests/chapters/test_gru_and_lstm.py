@@ -5,16 +5,23 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from rnnviz.analysis.holding import hold, largest_change, perplexity_of, true_probabilities
-from rnnviz.analysis.side_by_side import IMPLEMENTATIONS, implementation_config, recall_config
-from rnnviz.i18n import quantity
+from rnnviz.analysis.side_by_side import (
+    IMPLEMENTATIONS,
+    implementation_config,
+    recall_config,
+    recall_cost,
+    shipped_curves,
+)
+from rnnviz.i18n import LANGUAGES, quantity, translator
 from rnnviz.runs.folder import Run, Status
 from rnnviz.runs.reports import EpochReport
 from rnnviz.text.corpora import corpus_of
-from tests.chapters.helpers import charts, shipped_reading
+from tests.chapters.helpers import charts, shipped_reading, unpack
 from tests.helpers import IdleEngine, open_app, read_quantity
 
 pytestmark = [
@@ -36,7 +43,7 @@ LABELS = {*IMPLEMENTATIONS, "b_f = 0", "b_f = 1", "b_f = 3"}
 
 
 def epoch_report(step: int, perplexity: float) -> EpochReport:
-    return EpochReport(step, step, perplexity, None, None, 1.0, 1.0, 1000.0, 1.0)
+    return EpochReport(step, step, perplexity, 2 * perplexity, 1.0, 1.0, 1.0, 1000.0, 1.0)
 
 
 def measured(app: AppTest) -> list[str]:
@@ -131,7 +138,35 @@ def test_three_are_trained_side_by_side_and_their_curves_are_drawn(
     assert not app.error
     lines = [trace for trace in charts(app)[key]["data"] if trace["name"] in LABELS]
     assert len(lines) == 3
+    dotted = [trace for trace in charts(app)[key]["data"] if trace["name"].removesuffix(", held-out") in LABELS]
+    assert len(dotted) == (3 if key == "recall" else 3 + 3)
     assert not app.button(key=f"train-{key}").disabled
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize(
+    ("page", "tab", "key"),
+    [
+        ("gru", "implementations", "implementations"),
+        ("lstm", "implementations", "implementations"),
+        ("lstm", "forget", "recall"),
+    ],
+)
+def test_held_out_perplexities_stand_beside_those_of_training(language: str, page: str, tab: str, key: str) -> None:
+    """In words and in the table, and as dotted lines; of the recalled letter it is the cost, without a line, because
+    the letter of few words is a noisy one."""
+    _, curves = translator(language), shipped_curves("recall" if key == "recall" else page)
+    chart = charts(open_app(page, language, tab=tab))[key]
+    table = dict(chart["table"])
+    for name, curve in curves.items():
+        label = f"b_f = {name}" if key == "recall" else name
+        held_out = np.maximum(recall_cost(curve.held_out), 0.01) if key == "recall" else curve.held_out
+        column = table[_(", ").join((label, _("held-out")))]
+        np.testing.assert_allclose(unpack(column), held_out, rtol=1e-6)
+        assert quantity(float(held_out[-1])) in chart["description"]
+        if key == "implementations":
+            (line,) = [line for line in chart["data"] if line["name"] == _(", ").join((label, _("held-out")))]
+            assert line["line"]["dash"] == "dot"
 
 
 def test_runs_of_another_kind_are_refused(engine: IdleEngine) -> None:

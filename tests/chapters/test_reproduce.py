@@ -35,10 +35,11 @@ from rnnviz.figures.report import report
 from rnnviz.figures.reproduce import common_limits, experiment_figure, held_back_figure
 from rnnviz.i18n import quantity, translator, why_it_cannot_continue, why_not_a_language_model
 from rnnviz.runs.folder import Run, Status
-from rnnviz.runs.reports import EpochReport
+from rnnviz.runs.reports import EpochReport, FailureReport
 from rnnviz.text.corpora import corpus_of, split
 from rnnviz.text.ngram import REFERENCE_ORDERS, references
 from rnnviz.text.quotation import quoted_from
+from rnnviz.ui.frame import Frame
 from tests.chapters.helpers import charts
 from tests.helpers import IdleEngine, open_app
 
@@ -46,6 +47,12 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
+DIVERGED = (  # as `nn.training` says it
+    "the training diverged: in step {step:,} (epoch {epoch:,}) {symbol} = {value}. "
+    "The weights from the end of epoch {kept:,} are kept. "
+    "Lower the learning rate (now {learning_rate:g}), "
+    "or clip to a smaller norm (θ is {clip:g}; 0 is no clipping)"
+)
 SMALL = Plan(split("the quick brown fox jumps over the lazy dog. " * 60), epochs=160)
 
 
@@ -193,10 +200,14 @@ def test_a_training_that_diverged_says_so_in_its_row() -> None:
     """Of which seed it was and why; the verdict says it where no seed got to the end."""
     several = result("gru-scratch", 1.4, 1.5)
     good, bad = several.outcomes
-    broken = replace(bad, epochs=bad.epochs[:70], failure="the training diverged: L = <nan>")
-    frame: Any = SimpleNamespace(translate=str)
-    rows = table_of(frame, [replace(several, outcomes=(good, broken))], [several], None)
-    assert "<small>seed 1: the training diverged: L = &lt;nan&gt;</small>" in rows
+    values = {"epoch": 70, "step": 700, "symbol": "L", "value": "<nan>", "kept": 69, "learning_rate": 1.0, "clip": 0.0}
+    broken = replace(bad, epochs=bad.epochs[:70], failure=FailureReport(70, 70, DIVERGED, values))
+    for language, said in (
+        ("en", "<small>seed 1: The training diverged: in step 700 (epoch 70) L = &lt;nan&gt;. The weights"),
+        ("zh", "<small>种子 1：训练发散：第 700 步（第 70 周期）L = &lt;nan&gt;。保留了"),
+    ):
+        frame = Frame("reproduce", language, translator(language))
+        assert said in table_of(frame, [replace(several, outcomes=(good, broken))], [several], None)
     alone = replace(several, plan=replace(several.plan, seeds=(1,)), outcomes=(broken,))
     assert verdict(str, alone, alone) == "The training diverged."
 

@@ -16,12 +16,13 @@ from streamlit.testing.v1 import AppTest
 from rnnviz.chapters import rnn
 from rnnviz.chapters import rnn as page
 from rnnviz.config import ModelConfig, TrainConfig
+from rnnviz.i18n import quantity
 from rnnviz.nn import carrying, execution
 from rnnviz.nn.training import Trainer
 from rnnviz.runs.folder import Run
 from rnnviz.text.corpora import DATA, split
 from rnnviz.ui.frame import close_engine
-from tests.chapters.helpers import by_step, charts, groups
+from tests.chapters.helpers import by_step, charts, groups, unpack
 from tests.helpers import IdleEngine, open_app
 
 pytestmark = [
@@ -215,6 +216,12 @@ def test_carrying_is_measured_when_its_view_opens_and_again_on_request(
     monkeypatch.setattr(carrying, "_STEPS", 6)
     app = open_app("rnn", view="carry")
     assert list(charts(app)) == ["reset", "growth"]
+    told, measured = charts(app)["reset"], carrying.reset_perplexities(str(DATA / "tiny-tanh"))
+    for (name, column), resets in zip(told["table"][1:], measured, strict=True):
+        assert name in ("perplexity, training", "perplexity, held-out")
+        assert resets is not None
+        np.testing.assert_allclose(unpack(column), [*resets.by_window.values(), resets.carried])
+        assert f"carried on {quantity(resets.carried)}" in told["description"]
     said = [block.value for block in app.code]
     assert any("backward through the graph a second time" in text for text in said)
     assert any("modified by an inplace operation" in text for text in said)

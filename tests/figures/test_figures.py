@@ -257,6 +257,22 @@ def test_an_exploding_gradient_keeps_the_axis_readable(norm: float) -> None:
     np.testing.assert_array_equal(numbers(before["y"]), [r.norm_before for r in reports])
 
 
+@pytest.mark.parametrize(("language", "word"), [("en", "held-out"), ("zh", "留出集")])
+def test_held_out_curves_are_dotted_in_the_colour_of_their_training_curve(language: str, word: str) -> None:
+    """Without what is not finite; the legend has one entry for all of them, and the axis has room for them."""
+    steps, training = np.array([1, 2, 3]), np.array([9.0, 5.0, 2.0])
+    held_out = {"a": np.array([np.nan, 300.0, np.inf]), "b": np.full(3, np.nan)}
+    looks = {"a": (steps, training, "#123456", 2.6), "b": (steps, training, "#654321", 2.6)}
+    figure = go.Figure(curves.compared_figure(looks, 3, "y", {}, translator(language), held_out=held_out))
+    _a, _b, dotted, legend = figure.data
+    assert (list(dotted.x), list(dotted.y)) == ([2], [300.0])
+    assert (dotted.line.color, dotted.line.dash, dotted.legendgroup) == ("#123456", "dot", "a")
+    assert dotted.name == translator(language)(", ").join(("a", word))
+    assert (legend.name, legend.showlegend, dotted.showlegend) == (word, True, False)
+    assert 10 ** figure.layout.yaxis.range[1] > 300
+    assert len(curves.compared_figure(looks, 3, "y", {}, held_out={"b": held_out["b"]})["data"]) == 2
+
+
 def test_a_long_run_keeps_its_extremes() -> None:
     """Thousands of steps become a few hundred points, the highest and the lowest norm among them."""
     reports = steps(5000)

@@ -16,7 +16,7 @@ from rnnviz.analysis.published import EXPERIMENTS
 from rnnviz.analysis.reproduction import Machine, Outcome, Plan, Result
 from rnnviz.figures.report import curves, reference_values, report
 from rnnviz.figures.svg import Mark, log_chart
-from rnnviz.runs.reports import EpochReport
+from rnnviz.runs.reports import EpochReport, FailureReport
 from rnnviz.text.corpora import Corpus, split
 from rnnviz.text.ngram import References, references
 
@@ -104,9 +104,11 @@ def test_what_is_not_finished_is_said() -> None:
 def test_a_training_that_diverged_is_said() -> None:
     """It is not unfinished: going on would not help."""
     plan, results, compared = reproduced(split(TEXT), "a")
-    broken = replace(outcome(0, "a", epochs=7), failure="the training diverged: in step 60 L = nan")
+    broken = replace(
+        outcome(0, "a", epochs=7), failure=FailureReport(60, 7, "the training diverged: L = {value}", {"value": "nan"})
+    )
     page = report(plan, [replace(results[1], outcomes=(broken,))], compared, MACHINE)
-    assert r"**GRU concise, Adam, seed 0**: the training diverged\: in step 60 L = nan" in page
+    assert r"**GRU concise, Adam, seed 0**: the training diverged\: L = nan" in page
     assert "Not finished" not in page
 
 

@@ -15,7 +15,7 @@ from rnnviz.figures.gates import Order, unit_order
 from rnnviz.figures.kit import visible
 from rnnviz.figures.rnn import LINE_LENGTH, growth_figure, reset_figure, state_figures, unit_figures
 from rnnviz.i18n import translator
-from rnnviz.runs.recording import Growth, Trace
+from rnnviz.runs.recording import Growth, Resets, Trace
 from tests.figures.helpers import packed
 
 rng = np.random.default_rng(0)
@@ -77,7 +77,7 @@ def test_cells_without_a_value_stay_empty() -> None:
 
 def test_forgetting_is_drawn_against_the_carried_line() -> None:
     """The measured points are on a log axis, and the carried perplexity is a line from the first to the last."""
-    figure = reset_figure(1.2, {1: 1.6, 2: 1.7, 4: 1.5})
+    figure = reset_figure(Resets(1.2, {1: 1.6, 2: 1.7, 4: 1.5}), None)
     line, points = figure.data
     assert list(points.x) == [1, 2, 4]
     assert list(points.y) == [1.6, 1.7, 1.5]
@@ -88,7 +88,21 @@ def test_forgetting_is_drawn_against_the_carried_line() -> None:
 
 def test_a_text_with_one_window_is_drawn() -> None:
     """Two characters leave windows of only one character."""
-    assert list(reset_figure(1.2, {1: 1.6}).data[1].x) == [1]
+    assert list(reset_figure(Resets(1.2, {1: 1.6}), None).data[1].x) == [1]
+
+
+def test_the_held_out_text_is_thin_and_dotted_beside_the_training_text() -> None:
+    """It may be shorter, and then has fewer points; all of them are on the axis, and a label says what is dotted."""
+    held_out = Resets(1.3, {1: 9.0, 2: 1.8})
+    for language, said in (("en", "dotted: held-out"), ("zh", "点线：留出集")):
+        figure = reset_figure(Resets(1.2, {1: 1.6, 2: 1.7, 4: 1.5}), held_out, translator(language))
+        _line, points, carried, dotted = figure.data
+        assert (list(dotted.x), list(dotted.y)) == ([1, 2], [9.0, 1.8])
+        assert list(carried.y) == [1.3, 1.3]
+        assert (dotted.line.dash, carried.line.dash) == ("dot", "dot")
+        assert dotted.line.width < points.line.width
+        assert said in [label.text for label in figure.layout.annotations]
+        assert figure.layout.yaxis.dtick == "D2"  # from 1.2 to 9
 
 
 def test_growth_has_both_ways_in_both_pictures() -> None:

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import torch
 
+from rnnviz.config import ModelConfig, TrainConfig
 from rnnviz.errors import InputError
 from rnnviz.nn.carrying import WINDOWS, count_nodes, evaluate_windows, graph_growth, reset_perplexities
-from rnnviz.nn.execution import load_model
+from rnnviz.nn.execution import Execution, load_model
 from rnnviz.nn.training import evaluate, perplexity
 from rnnviz.runs.folder import Run
-from rnnviz.text.corpora import DATA
+from rnnviz.text.corpora import DATA, Corpus
 
 TINY = Run.open(DATA / "tiny-tanh")
 
@@ -31,12 +32,24 @@ def test_windows_are_read_one_by_one_from_zero(num_steps: int) -> None:
 
 def test_carrying_the_state_lowers_the_perplexity() -> None:
     """Carrying the state gives the whole text's perplexity; forgetting costs something, least in the longest window."""
-    carried, by_window = reset_perplexities(str(TINY.folder))
-    whole = evaluate(load_model(TINY), TINY.corpus.vocabulary.encode(TINY.corpus.training[:4000]))
-    assert carried == pytest.approx(perplexity(whole.nats, whole.characters))
-    assert tuple(by_window) == WINDOWS
-    assert carried < by_window[64] == min(by_window.values())
-    assert by_window[1] > 1.2 * carried
+    training, held_out = reset_perplexities(str(TINY.folder))
+    assert held_out is not None
+    for text, resets in ((TINY.corpus.training[:4000], training), (TINY.corpus.held_out, held_out)):
+        carried, by_window = resets.carried, resets.by_window
+        whole = evaluate(load_model(TINY), TINY.corpus.vocabulary.encode(text))
+        assert carried == pytest.approx(perplexity(whole.nats, whole.characters))
+        assert tuple(by_window) == WINDOWS
+        assert carried < by_window[64] == min(by_window.values())
+        assert by_window[1] > 1.2 * carried
+
+
+@pytest.mark.parametrize("held_out", ["", "a", "xyz"])
+def test_nothing_held_out_that_can_be_scored_has_no_perplexity(tmp_path: Path, held_out: str) -> None:
+    """No text, a single character, or characters that the vocabulary lacks."""
+    config = TrainConfig(ModelConfig(cell="rnn", hidden_size=3), batch_size=2, num_steps=5, epochs=1)
+    run = Run.create(config, Corpus("test", "abcdef" * 9, held_out), tmp_path / "run")
+    Execution.resume(run)
+    assert reset_perplexities(str(run.folder), (1, 2))[1] is None
 
 
 def test_the_graph_grows_only_without_detach() -> None:

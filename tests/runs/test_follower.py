@@ -18,7 +18,7 @@ from rnnviz.nn.training import Trainer
 from rnnviz.runs import follower
 from rnnviz.runs.folder import Run
 from rnnviz.runs.follower import REFRESH_SECONDS, Follower
-from rnnviz.runs.reports import EpochReport, FailureReport, PredictionReport, Report, StepReport
+from rnnviz.runs.reports import EpochReport, FailureReport, PredictionReport, Report, StepReport, is_stored
 from rnnviz.text.corpora import Corpus
 
 CONFIG = TrainConfig(ModelConfig(hidden_size=2), batch_size=2, num_steps=5, epochs=3)
@@ -203,6 +203,65 @@ def test_a_long_run_takes_no_more_memory_than_a_short_one(
     assert story.norms.step[story.norms.before.argmax()] == 501
     assert (np.diff(story.norms.step) > 0).all()
     assert [p.step for p in story.predictions] == list(range(990, 1000))
+
+
+# The mean of exponentials
+
+
+def mean_of_exponentials(reports: Sequence[Report]) -> float | None:
+    """Of the last epoch that has ended, computed directly."""
+    ended = max((report.epoch for report in reports if isinstance(report, EpochReport)), default=0)
+    losses = [report.loss for report in reports if isinstance(report, StepReport) and report.epoch == ended]
+    return float(np.exp(losses).mean()) if ended else None
+
+
+def trained(sampling: Sampling = "sequential") -> list[Report]:
+    trainer = Trainer(replace(CONFIG, sampling=sampling), CORPUS)
+    return trainer.advance(trainer.total_steps)
+
+
+@pytest.mark.parametrize("sampling", ["sequential", "random"])
+@pytest.mark.parametrize("size", [1, 3, 100])
+def test_the_mean_of_exponentials_is_that_of_the_last_epoch(
+    run: Run, clock: Clock, sampling: Sampling, size: int
+) -> None:
+    """Wherever the reading stops and goes on; it is larger than the perplexity, which is exp of the mean."""
+    follower, told = Follower(run), trained(sampling)
+    for first in range(0, len(told), size):
+        run.append(told[first : first + size])
+        clock.tick()
+        mean = follower.story().mean_of_exponentials
+        expected = mean_of_exponentials(told[: first + size])
+        assert mean == (None if expected is None else pytest.approx(expected, rel=1e-12))
+    assert mean is not None
+    assert mean > follower.story().epochs[-1].perplexity
+    assert Follower(run).story().mean_of_exponentials == mean
+
+
+def test_an_epoch_whose_steps_are_not_all_reported_has_no_mean(
+    run: Run, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reports of steps become sparser in a long run, and some runs ship without them: no number is better than a wrong
+    one."""
+    monkeypatch.setattr("rnnviz.runs.reports._ALL_STEPS", 8)
+    follower, means = Follower(run), []
+    for report in trained():
+        if is_stored(report):
+            run.append([report])
+        clock.tick()
+        if isinstance(report, EpochReport):
+            means.append(follower.story().mean_of_exponentials)
+    assert [mean is None for mean in means] == [False, False, True]
+    without = Run.create(CONFIG, CORPUS)
+    without.append(report for report in trained() if not isinstance(report, StepReport))
+    assert Follower(without).story().mean_of_exponentials is None
+
+
+def test_an_exponential_that_is_too_large_is_infinite(run: Run, clock: Clock) -> None:
+    """exp(1000) is no float."""
+    steps = [replace(step(number), loss=1000.0 if number == 3 else 1.5) for number in range(1, 5)]
+    run.append([*steps, epoch(1)])
+    assert Follower(run).story().mean_of_exponentials == np.inf
 
 
 # Speed

@@ -47,7 +47,7 @@ def test_names_are_in_the_readers_language() -> None:
 def story(perplexity: float, failure: FailureReport | None = None) -> Story:
     epochs = tuple(EpochReport(10 * k, k, perplexity * k, 2.0, 0.9, 1.0, 0.5, 100.0, 1.0) for k in (1, 2))
     norms = GlobalNorms.of([StepReport(1, 1, 3.0, 10, 1.0, 0.5, {})])
-    return Story(1, 20, norms, epochs, (), failure, None)
+    return Story(1, 20, norms, epochs, None, (), failure, None)
 
 
 class _Run:

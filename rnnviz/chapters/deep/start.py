@@ -19,13 +19,13 @@ from rnnviz.analysis.side_by_side import (
 )
 from rnnviz.figures.curves import compared_figure
 from rnnviz.figures.deep import depth_colours, notes_points
+from rnnviz.figures.kit import Figure
 from rnnviz.i18n import quantity
 from rnnviz.runs.folder import Run
 from rnnviz.text.corpora import corpus_in, corpus_of
 from rnnviz.ui.frame import Frame
-from rnnviz.ui.implementations import curves_of
 from rnnviz.ui.pictures import picture
-from rnnviz.ui.side_by_side import SideBySide, side_by_side
+from rnnviz.ui.side_by_side import SideBySide, curves_of, curves_table, side_by_side
 
 NOTES = {"1": "lstm", "2": "lstm-deep"}  # the lecture notes' experiments by their number of layers
 _frequencies = st.cache_data(frequency_perplexity)
@@ -56,7 +56,7 @@ def start(frame: Frame) -> None:
 
 
 def notes_curves() -> dict[str, Curve]:
-    """The perplexity of one layer and of two in the notes' setting, on the lyrics that come with the app."""
+    """The perplexities of one layer and of two in the notes' setting, on the lyrics that come with the app."""
     outcomes = {
         n: next(result.outcomes[0] for result in shipped("notes").results if result.experiment.name == name)
         for n, name in NOTES.items()
@@ -68,35 +68,35 @@ def _draw_notes(frame: Frame) -> None:
     """One layer and two; the circles are what the notes recorded on their text."""
     _ = frame.translate
     names = {"1": _("1 layer"), "2": _("{n} layers").format(n=2)}
-    curves, colours = notes_curves(), depth_colours(list(NOTES))
-    figure = compared_figure(
-        {names[n]: (curve.step, curve.perplexity, colours[n], 2.6) for n, curve in curves.items()},
-        int(curves["1"].step[-1]),
-        _("perplexity"),
-        {},
-        _,
-    )
-    for n, curve in curves.items():
-        recorded = EXPERIMENTS[NOTES[n]].perplexity
-        figure["data"].append(notes_points(curve.step[np.array(MARKS) - 1], recorded, names[n], colours[n], _))
-    words = " ".join(_notes_in_words(frame, names[n], curve, NOTES[n]) for n, curve in curves.items())
+    curves = {names[n]: curve for n, curve in notes_curves().items()}
+    experiments, colours = dict(zip(curves, NOTES.values(), strict=True)), depth_colours(list(curves))
+    steps = curves[names["1"]].step
+    figure = _figure(frame, curves, int(steps[-1]), {})
+    for name, experiment in experiments.items():
+        recorded = EXPERIMENTS[experiment].perplexity
+        figure["data"].append(notes_points(steps[np.array(MARKS) - 1], recorded, name, colours[name], _))
+    words = " ".join(_notes_in_words(frame, name, curve, experiments[name]) for name, curve in curves.items())
     picture(
         figure,
         key="start-notes",
         description=words,
         caption=words,
-        table={_("epoch"): np.arange(1, len(curves["1"].step) + 1)}
-        | {names[n]: curve.perplexity for n, curve in curves.items()},
-        height=360,
+        table={_("epoch"): np.arange(1, len(steps) + 1)} | curves_table(frame, curves),
+        height=420,
     )
 
 
 def _notes_in_words(frame: Frame, name: str, curve: Curve, experiment: str) -> str:
-    return frame.translate("{name}: {here} at epoch {epoch}, in the notes {there}.").format(
+    _ = frame.translate
+    return _(
+        "{name}: {here} at epoch {epoch}, in the notes {there}; held-out {best} at its best, {last} in the end."
+    ).format(
         name=name,
         here=quantity(float(curve.perplexity[MARKS[0] - 1])),
         epoch=MARKS[0],
         there=quantity(EXPERIMENTS[experiment].perplexity[0]),
+        best=quantity(float(curve.held_out.min())),
+        last=quantity(float(curve.held_out[-1])),
     )
 
 
@@ -107,32 +107,44 @@ def _shipped_text(corpus: str) -> str:
 
 def _draw(frame: Frame, curves: Mapping[str, Curve], plateau: float) -> None:
     _ = frame.translate
-    colours = depth_colours(list(curves))
     words = " ".join(_in_words(frame, name, curve, plateau) for name, curve in curves.items())
-    steps = max((curve.step for curve in curves.values()), key=len)
+    right = max(int(curve.step[-1]) for curve in curves.values())
     picture(
-        compared_figure(
-            {name: (curve.step, curve.perplexity, colours[name], 2.6) for name, curve in curves.items()},
-            int(steps[-1]),
-            _("perplexity"),
-            {_("frequencies alone: {value}").format(value=quantity(plateau)): plateau},
-            _,
-        ),
+        _figure(frame, curves, right, {_("frequencies alone: {value}").format(value=quantity(plateau)): plateau}),
         key="start",
         description=words,
         caption=words,
-        table={_("step"): steps}
-        | {
-            name: np.pad(curve.perplexity, (0, len(steps) - len(curve.step)), constant_values=np.nan)
-            for name, curve in curves.items()
-        },
+        table=curves_table(frame, curves),
         height=400,
+    )
+
+
+def _figure(frame: Frame, curves: Mapping[str, Curve], right: int, references: Mapping[str, float]) -> Figure:
+    colours = depth_colours(list(curves))
+    return compared_figure(
+        {name: (curve.step, curve.perplexity, colours[name], 2.6) for name, curve in curves.items()},
+        right,
+        frame.translate("perplexity"),
+        references,
+        frame.translate,
+        held_out={name: curve.held_out for name, curve in curves.items()},
     )
 
 
 def _in_words(frame: Frame, name: str, curve: Curve, plateau: float) -> str:
     _ = frame.translate
     step = left_at(curve, plateau)
-    if step is None:
-        return _("{name}: still on the plateau after {step:,} steps.").format(name=name, step=int(curve.step[-1]))
-    return _("{name}: off the plateau at step {step:,}.").format(name=name, step=step)
+    said = (
+        _(
+            "{name}: still on the plateau after {step:,} steps; "
+            "at the last step training {training}, held-out {held_out}."
+        )
+        if step is None
+        else _("{name}: off the plateau at step {step:,}; at the last step training {training}, held-out {held_out}.")
+    )
+    return said.format(
+        name=name,
+        step=int(curve.step[-1]) if step is None else step,
+        training=quantity(float(curve.perplexity[-1])),
+        held_out=quantity(float(curve.held_out[-1])),
+    )

@@ -59,6 +59,10 @@ def _draw_map(frame: Frame, name: str, seed: int, computing: bool) -> None:
             if cells
             else _("Not computed yet: 63 trainings of 60 steps, about 20 seconds.")
         )
+    not_held_out = _(
+        "The perplexity is of the training text; nothing is held out, as all that counts is what diverges."
+    )
+    st.caption(not_held_out)
     rates = learning_rates(name)
     diverged = sum(cell.diverged for cell in cells)
     picture(
@@ -66,7 +70,9 @@ def _draw_map(frame: Frame, name: str, seed: int, computing: bool) -> None:
         key="learning-map",
         description=_(
             "Final perplexity, {rows} thresholds by {columns} learning rates; {count} of {done} diverged."
-        ).format(rows=len(THETAS), columns=len(rates), count=diverged, done=len(cells)),
+        ).format(rows=len(THETAS), columns=len(rates), count=diverged, done=len(cells))
+        + " "
+        + not_held_out,
         table=_map_table(frame, name, cells),
         revision=name,
         height=440,

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import streamlit as st
+from numpy.typing import NDArray
 
 from rnnviz.analysis.holding import shares_left
 from rnnviz.analysis.reading import Reading
@@ -24,10 +25,9 @@ from rnnviz.figures.lstm import BIAS_COLOURS, retention_figure
 from rnnviz.i18n import quantity
 from rnnviz.runs.folder import Run
 from rnnviz.ui.frame import Frame
-from rnnviz.ui.implementations import curves_of
 from rnnviz.ui.limits import choose_reading
 from rnnviz.ui.pictures import picture
-from rnnviz.ui.side_by_side import SideBySide, side_by_side
+from rnnviz.ui.side_by_side import SideBySide, curves_of, curves_table, side_by_side
 
 _STEPS = 40
 _LEAST_COST = 0.01  # for a letter that is known; below this, rounding and the choice of letters matter
@@ -81,7 +81,7 @@ def _show_recall(frame: Frame) -> None:
 
 def _draw_recall(frame: Frame, curves: Mapping[str, Curve]) -> None:
     _ = frame.translate
-    costs = {name: np.maximum(recall_cost(curve), _LEAST_COST) for name, curve in curves.items()}
+    costs = {name: _cost(curve.perplexity) for name, curve in curves.items()}
     colours = dict(zip((f"b_f = {bias:g}" for bias in BIASES), BIAS_COLOURS.values(), strict=True))
     words = " ".join(_recall_in_words(frame, name, curve) for name, curve in curves.items())
     steps = max((curve.step for curve in curves.values()), key=len)
@@ -96,15 +96,28 @@ def _draw_recall(frame: Frame, curves: Mapping[str, Curve]) -> None:
         key="recall",
         description=words,
         caption=words,
-        table={_("step"): steps}
-        | {name: np.pad(cost, (0, len(steps) - len(cost)), constant_values=np.nan) for name, cost in costs.items()},
+        table=curves_table(frame, curves, _cost),
         height=360,
     )
+
+
+def _cost(perplexity: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The cost of the recalled letter as it is shown."""
+    cost: NDArray[np.float64] = np.maximum(recall_cost(perplexity), _LEAST_COST)
+    return cost
 
 
 def _recall_in_words(frame: Frame, name: str, curve: Curve) -> str:
     _ = frame.translate
     step = learned_at(curve)
-    if step is None:
-        return _("{name}: not learned in {step:,} steps.").format(name=name, step=int(curve.step[-1]))
-    return _("{name}: learned in {step:,} steps.").format(name=name, step=step)
+    said = (
+        _("{name}: not learned in {step:,} steps; at the last step the letter costs {training}, held-out {held_out}.")
+        if step is None
+        else _("{name}: learned in {step:,} steps; at the last step the letter costs {training}, held-out {held_out}.")
+    )
+    return said.format(
+        name=name,
+        step=int(curve.step[-1]) if step is None else step,
+        training=quantity(float(_cost(curve.perplexity)[-1])),
+        held_out=quantity(float(_cost(curve.held_out)[-1])),
+    )

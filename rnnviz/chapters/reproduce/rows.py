@@ -77,7 +77,13 @@ def _doing(frame: Frame, result: Result, series: Series | None) -> str:
     """Of a visitor's experiment, what it is doing and where its run can be opened; of a shipped one, what it lacks."""
     _ = frame.translate
     if series is None:
-        notes = [_("seed {seed}: {reason}").format(seed=o.seed, reason=o.failure) for o in result.outcomes if o.failure]
+        notes = [
+            _("seed {seed}: {reason}").format(
+                seed=outcome.seed, reason=frame.explain(InputError(f.message, **f.values))
+            )
+            for outcome in result.outcomes
+            if (f := outcome.failure)
+        ]
         if not result.finished:
             notes.append(_("not run to its end") if result.outcomes else _("not run"))
         return "".join(f"<small>{escape(note)}</small>" for note in notes)
