@@ -36,6 +36,7 @@ function line(pen, /** @type {any} */ { x, y, line: look }, acrossOf, downOf) {
 }
 
 export function paintFirst(plot, { data, layout }, frameColour) {
+  if (layout.xaxis?.domain || layout.yaxis?.domain) return; // several pictures in one
   const axes = [placing(layout.xaxis), placing(layout.yaxis)];
   const matrix = data.find(({ type, z }) => type === "heatmap" && z?.shape && z.dtype === "f4");
   const lines = data.filter(({ type = "scatter", mode, xaxis = "x", yaxis = "y" }) =>
