@@ -1,16 +1,19 @@
 """Runs and traces in a notebook: curves and gates below the cell, which move while a model trains.
 
-Each picture is a Plotly FigureWidget. anywidget carries it into JupyterLab, and is made for VS Code and Colab, which
-were not tried. It is updated in place: it keeps its zoom and does not blink, as an output that is displayed anew would.
+The pictures of a cell are one widget, which `ui/static/notebook.js` draws with plotly.js. anywidget carries it into
+JupyterLab, and is made for VS Code and Colab, which were not tried. They are updated in place: they keep their zoom and
+do not blink, as an output that is displayed anew would.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import plotly.graph_objects as go
+from plotly.io import templates
+from plotly.io.json import to_json_plotly
 
 from rnnviz.cells import cell_of
 from rnnviz.config import TrainConfig
@@ -24,18 +27,19 @@ from rnnviz.runs.folder import Run
 from rnnviz.runs.follower import Follower
 from rnnviz.runs.recording import Trace
 from rnnviz.runs.reports import EpochReport, GlobalNorms, Report, StepReport
+from rnnviz.scripts import plotly_file
 from rnnviz.text.corpora import Corpus, corpus_of, default_probe
 
 if TYPE_CHECKING:
     from rnnviz.nn.training import Trainer
 
 REFRESH_SECONDS = 0.5
-_HEIGHTS = (300, 260, 420)  # of perplexity, gradient norm and gates, in pixels
+_SCRIPT = Path(__file__).resolve().parent / "ui" / "static" / "notebook.js"
 _MOST_CHARACTERS = 60  # that fit side by side
 
 
 def show(
-    shown: Run | Trace | ModuleTrace,
+    shown: Run | Trace | ModuleTrace | Mapping[str, ModuleTrace],
     *,
     signal: str | None = None,
     layer: int = 1,
@@ -44,25 +48,38 @@ def show(
     labels: Sequence[str] | None = None,
     language: str = SOURCE,
 ) -> None:
-    """Show a run's curves and its newest recording, a trace, or a module's trace below the cell of a notebook.
+    """Show a run's curves and its newest recording, a trace, or the traces of modules below the cell of a notebook.
 
     `signal` is one of the trace's names, such as "Z" for the update gate, or in a module's trace its name in words; it
     is the cell's main one by default. In a module's trace `batch` says which sequence, and `labels` are the names of
-    its steps, such as the tokens that were read. `language` is "en" or "zh". Raises InputError for a signal, a layer, a
-    direction or a sequence that the trace does not have, for labels that do not fit, and where anywidget is missing.
+    its steps, such as the tokens that were read. Of all that `trace_module` returns, the traces are shown one below the
+    other. `language` is "en" or "zh". Raises InputError for a signal, a layer, a direction or a sequence that a trace
+    does not have, for labels that do not fit, and where anywidget is missing.
     """
     _ = translator(match_language(language))
-    if isinstance(shown, ModuleTrace):
-        figure = shown.figure(
-            signal or shown.record.main, batch=batch, labels=labels, layer=layer, direction=direction, language=language
-        )
-        figures: list[Any] = [figure]
+    if isinstance(shown, Trace):
+        figures = [_gates(shown, signal, layer, direction, "similarity", _)]
+    elif isinstance(shown, Run):
+        recording = shown.recording()
+        figures = _curves_of(shown, _)
+        if recording is not None:
+            figures.append(_gates(recording, signal, layer, direction, "similarity", _))
     else:
-        trace = shown if isinstance(shown, Trace) else shown.recording()
-        figures = [] if isinstance(shown, Trace) else _curves_of(shown, _)
-        if trace is not None:
-            figures.append(_gates(trace, signal, layer, direction, "similarity", _))
-    _display([_widget(figure, height) for figure, height in zip(figures, _HEIGHTS[-len(figures) :], strict=True)])
+        figures = [
+            _sized(
+                trace.figure(
+                    signal or trace.record.main,
+                    batch=batch,
+                    labels=labels,
+                    layer=layer,
+                    direction=direction,
+                    language=language,
+                ).to_plotly_json(),
+                420,
+            )
+            for trace in ([shown] if isinstance(shown, ModuleTrace) else shown.values())
+        ]
+    _display(_pictures(figures))
 
 
 def train_live(
@@ -71,8 +88,9 @@ def train_live(
     """Train a model below the cell of a notebook, and return its trainer, whose `model` has been trained.
 
     Perplexity, gradient norm and a signal over the probe text move while it trains. `corpus` is the
-    configuration's by default. The numbers are those of `rnnviz.train`. Like the command it uses one thread unless
-    OMP_NUM_THREADS is set: more gain little, and lose much when other programs run. Raises InputError as `show` does.
+    configuration's by default. Like the command it uses one thread unless OMP_NUM_THREADS is set: more gain little, and
+    lose much when other programs run. The numbers are those of `rnnviz.train` with as many threads. Raises InputError
+    as `show` does.
     """
     from rnnviz.nn.execution import in_one_thread
     from rnnviz.nn.tracing import trace
@@ -90,15 +108,14 @@ def train_live(
         curves = _curves(config, len(corpus.vocabulary), trainer.steps_per_epoch, epochs, norms, _)
         return [*curves, _gates(recorded, signal, 1, "forward", "index", _)]  # by index, so that no row moves
 
-    widgets = [_widget(figure, height) for figure, height in zip(figures(), _HEIGHTS, strict=True)]
-    _display(widgets)
+    pictures = _pictures(figures())
+    _display(pictures)
     with in_one_thread():
         while not trainer.finished:
             reports = _advance(trainer)
             epochs += [report for report in reports if isinstance(report, EpochReport)]
             norms += GlobalNorms.of(report for report in reports if isinstance(report, StepReport))
-            for widget, figure in zip(widgets, figures(), strict=True):
-                _redraw(widget, figure)
+            pictures.figures = to_json_plotly(figures())
     if trainer.failure:
         print(InputError(_(trainer.failure.message), **trainer.failure.values))
     return trainer
@@ -129,10 +146,9 @@ def _curves(
     translate: Translate,
 ) -> list[Figure]:
     ahead = config.reads_ahead
-    return [
-        perplexity_figure(epochs, vocab_size, config.epochs, translate, reads_ahead=ahead),
-        gradient_norm_figure(norms, config.clip, steps_per_epoch, config.epochs, translate),
-    ]
+    perplexity = perplexity_figure(epochs, vocab_size, config.epochs, translate, reads_ahead=ahead)
+    norm = gradient_norm_figure(norms, config.clip, steps_per_epoch, config.epochs, translate)
+    return [_sized(perplexity, 300), _sized(norm, 260)]
 
 
 def _gates(trace: Trace, signal: str | None, layer: int, direction: str, order: Order, translate: Translate) -> Figure:
@@ -151,43 +167,33 @@ def _gates(trace: Trace, signal: str | None, layer: int, direction: str, order: 
     every = slice(None, None, -(-len(trace.text) // _MOST_CHARACTERS))
     axis = figure["layout"]["xaxis"]
     axis |= {"tickvals": axis["tickvals"][every], "ticktext": axis["ticktext"][every]}
-    return figure
+    return _sized(figure, 420)
 
 
-def _widget(figure: Figure, height: int) -> Any:
-    class Whole(go.FigureWidget):  # type: ignore[misc]  # plotly has no types
-        """One that is sent when it is complete.
+def _sized(figure: Figure, height: int) -> Figure:
+    """A figure as it is in a notebook: so many pixels high, as wide as there is room, with a zoom that stays."""
+    template = templates["plotly_white"].to_plotly_json()
+    style = {"height": height, "autosize": True, "template": template, "uirevision": "same"}
+    return {"data": figure["data"], "layout": figure["layout"] | style}
 
-        Plotly sends it empty and then its data; a busy browser draws it before they come, and leaves it empty.
-        """
 
-        complete = False
-
-        def open(self) -> None:
-            if self.complete:
-                super().open()
-
+def _pictures(figures: Sequence[Figure]) -> Any:
+    """The widget of all pictures below a cell; its `figures` may be replaced by as many newer ones."""
     try:
-        widget = Whole(go.Figure(figure).update_layout(height=height, template="plotly_white", uirevision="same"))
+        from anywidget import AnyWidget
+        from traitlets import Unicode
     except ImportError as error:
         raise InputError("a picture in a notebook needs anywidget: pip install anywidget") from error
-    widget.complete = True
-    widget.open()
-    return widget
+
+    class Pictures(AnyWidget):
+        _esm = _SCRIPT.read_text(encoding="utf-8")
+        figures = Unicode().tag(sync=True)  # in Plotly's JSON
+        plotly = Unicode().tag(sync=True)  # its source, since a notebook may be anywhere
+
+    return Pictures(figures=to_json_plotly(figures), plotly=plotly_file().read_text(encoding="utf-8"))
 
 
-def _redraw(widget: Any, figure: Figure) -> None:
-    """Put a newer figure in the place of a widget's."""
-    with widget.batch_update():
-        widget.update_layout(figure["layout"])
-        for drawn, newer in zip(widget.data, figure["data"], strict=False):
-            drawn.update(newer)
-    if new := figure["data"][len(widget.data) :]:  # the held-out curve begins with the first epoch
-        widget.add_traces(new)
-    widget._repr_mimebundle_()  # puts it into the widget's state as well, for a browser that draws it only now
-
-
-def _display(widgets: Sequence[Any]) -> None:
+def _display(pictures: Any) -> None:
     from IPython.display import display
 
-    display(*widgets)
+    display(pictures)

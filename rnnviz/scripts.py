@@ -46,13 +46,18 @@ def served() -> Scripts:
 @cache
 def files() -> Mapping[str, Path]:
     """The file behind each name below ADDRESS: plotly.js, and then the charts' own modules in one folder."""
-    spec = find_spec("plotly")
-    assert spec is not None  # noqa: S101  it is installed with the app
-    assert spec.origin is not None  # noqa: S101  it is a package with files
-    plotly = Path(spec.origin).parent / "package_data" / "plotly.min.js"
+    plotly = plotly_file()
     modules = [_OURS / name for name in _MODULES]
     folder = f"charts-{_hash(*modules)}"
     return {f"plotly-{_hash(plotly)}.min.js": plotly} | {f"{folder}/{path.name}": path for path in modules}
+
+
+def plotly_file() -> Path:
+    """plotly.js, as Plotly's package has it."""
+    spec = find_spec("plotly")
+    assert spec is not None  # noqa: S101  it is installed with the app
+    assert spec.origin is not None  # noqa: S101  it is a package with files
+    return Path(spec.origin).parent / "package_data" / "plotly.min.js"
 
 
 def head(page: str) -> str:

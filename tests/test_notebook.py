@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,7 @@ import nbformat
 import pytest
 import torch
 from nbclient import NotebookClient
-from plotly import missing_anywidget
-from torch import nn
+from torch import Tensor, nn
 
 import rnnviz
 from rnnviz import notebook
@@ -19,6 +20,7 @@ from rnnviz.config import ModelConfig, TrainConfig
 from rnnviz.errors import InputError
 from rnnviz.runs.folder import Run
 from rnnviz.runs.reports import EpochReport, StepReport
+from rnnviz.scripts import plotly_file
 from rnnviz.text.corpora import DATA, corpus_of
 
 NOTEBOOKS = sorted((Path(__file__).resolve().parent.parent / "notebooks").glob("*.ipynb"))
@@ -31,10 +33,16 @@ CONFIG = TrainConfig(
 
 @pytest.fixture
 def displayed(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Everything that is displayed below the cell."""
+    """The widget of each cell."""
     shown: list[Any] = []
-    monkeypatch.setattr(notebook, "_display", shown.extend)
+    monkeypatch.setattr(notebook, "_display", shown.append)
     return shown
+
+
+def figures_of(pictures: Any) -> list[dict[str, Any]]:
+    """The figures that a browser draws, however late it is, since they are the widget's state."""
+    figures: list[dict[str, Any]] = json.loads(pictures.figures)
+    return figures
 
 
 def test_a_training_moves_the_pictures_and_is_the_same(displayed: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,15 +53,16 @@ def test_a_training_moves_the_pictures_and_is_the_same(displayed: list[Any], mon
     redrawn: list[int] = []
     threads: set[int] = set()
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    redraw = notebook._redraw
 
-    def note(widget: Any, figure: Any) -> None:
-        assert len(displayed) == 3
-        redraw(widget, figure)
-        redrawn.append(id(widget))
+    def note(change: Any) -> None:
+        redrawn.append(len(json.loads(change["new"])))
         threads.add(torch.get_num_threads())
 
-    monkeypatch.setattr(notebook, "_redraw", note)
+    def display(pictures: Any) -> None:
+        displayed.append(pictures)
+        pictures.observe(note, names="figures")
+
+    monkeypatch.setattr(notebook, "_display", display)
     monkeypatch.setattr(notebook, "REFRESH_SECONDS", 0.0)  # so that every step is drawn
     torch.set_num_threads(2)
     try:
@@ -61,35 +70,33 @@ def test_a_training_moves_the_pictures_and_is_the_same(displayed: list[Any], mon
         assert (threads, torch.get_num_threads()) == ({1}, 2)
     finally:
         torch.set_num_threads(1)
-    perplexity, norm, gates = displayed
-    assert redrawn.count(id(gates)) >= trainer.total_steps
+    assert len(redrawn) >= trainer.total_steps
+    assert set(redrawn) == {3}
+    (pictures,) = displayed
+    perplexity, norm, gates = figures_of(pictures)
     reports = list(rnnviz.train(CONFIG, corpus_of(CONFIG)))
     epochs = [report for report in reports if isinstance(report, EpochReport)]
-    lines = {line.name: line for line in perplexity.data}
-    assert list(lines["training"].y) == [report.perplexity for report in epochs]
-    assert list(lines["held-out"].y) == [report.held_out_perplexity for report in epochs]
-    before = next(line for line in norm.data if line.name == "before")
-    assert list(before.y) == [report.norm_before for report in reports if isinstance(report, StepReport)]
+    lines = {line.get("name"): line["y"] for line in (*perplexity["data"], *norm["data"])}
+    assert lines["training"] == [report.perplexity for report in epochs]
+    assert lines["held-out"] == [report.held_out_perplexity for report in epochs]
+    assert lines["before"] == [report.norm_before for report in reports if isinstance(report, StepReport)]
     last = rnnviz.trace(trainer.model, trainer.corpus.vocabulary, trainer.corpus.training[:48]).signal("Z")
-    assert (gates.data[0].z == last.T).all()
-    for figure in displayed:  # a browser that is late draws the widget's state, not what it was told before
-        sent = [(line["name"], len(line["x"])) for line in figure._widget_data if "name" in line]
-        assert sent == [(line.name, len(line.x)) for line in figure.data if line.name]
-    assert (gates._widget_data[0]["z"] == last.T).all()
+    assert gates["data"][0]["z"] == last.T.tolist()
 
 
 def test_a_run_and_a_trace_are_shown(displayed: list[Any]) -> None:
     """A run has curves and gates, in the language that is asked for; a trace has the signal that is asked for."""
     run = Run.open(DATA / "example-en")
     rnnviz.show(run, language="zh")
-    assert [figure.layout.yaxis.title.text for figure in displayed] == ["困惑度", "梯度范数 ‖g‖", "单元"]
-    displayed.clear()
     recording = run.recording()
     assert recording is not None
     rnnviz.show(recording, signal="R")
-    (gates,) = displayed
-    assert gates.data[0].colorbar.title.text == "Rₜ"
-    assert len(gates.layout.xaxis.ticktext) <= 60
+    of_run, of_trace = map(figures_of, displayed)
+    assert [figure["layout"]["yaxis"]["title"]["text"] for figure in of_run] == ["困惑度", "梯度范数 ‖g‖", "单元"]
+    assert [figure["layout"]["height"] for figure in of_run] == [300, 260, 420]
+    (gates,) = of_trace
+    assert gates["data"][0]["colorbar"]["title"]["text"] == "Rₜ"
+    assert len(gates["layout"]["xaxis"]["ticktext"]) <= 60
 
 
 def test_a_modules_trace_is_shown(displayed: list[Any]) -> None:
@@ -100,14 +107,39 @@ def test_a_modules_trace_is_shown(displayed: list[Any]) -> None:
     where: dict[str, Any] = {"layer": 2, "direction": "backward", "batch": 1, "labels": list("abcde"), "language": "zh"}
     for signal in ("O", "output gate"):
         rnnviz.show(trace, signal=signal, **where)
-    main, *output = displayed
-    assert main.data[0].colorbar.title.text == "Fₜ"
-    for figure in output:
-        assert figure.layout.title.text == "LSTM: Oₜ · 输出门 · 第 2 层 · 反向"
-        assert figure.layout.xaxis.ticktext == tuple("abcde")
-        assert sorted(figure.data[0].z[:, 0]) == sorted(trace.signal("O", 2, "backward")[0, 1])
+    ((main,), *output) = map(figures_of, displayed)
+    assert main["data"][0]["colorbar"]["title"]["text"] == "Fₜ"
+    for (figure,) in output:
+        assert figure == output[0][0]
+        assert figure["layout"]["title"]["text"] == "LSTM: Oₜ · 输出门 · 第 2 层 · 反向"
+        assert figure["layout"]["xaxis"]["ticktext"] == list("abcde")
     with pytest.raises(InputError, match="LSTM has no signal 'Z'"):
         rnnviz.show(trace, signal="Z")
+
+
+class EncoderAndDecoder(nn.Module):
+    """Calls its decoder twice, each time for a sequence of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder, self.decoder = nn.LSTM(3, 4), nn.GRU(3, 4)
+
+    def forward(self, X: Tensor) -> None:
+        _, (h, _c) = self.encoder(X)
+        self.decoder(X[:2], h)
+        self.decoder(X[:3], h)
+
+
+def test_all_traces_of_a_model_are_shown(displayed: list[Any]) -> None:
+    """One below the other, each with its name and the main signal of its cell, or the one that is asked for."""
+    traces = rnnviz.trace_module(EncoderAndDecoder(), torch.randn(5, 2, 3))
+    rnnviz.show(traces)
+    rnnviz.show(traces, signal="H")
+    main, states = ([figure["layout"]["title"]["text"] for figure in figures_of(pictures)] for pictures in displayed)
+    assert main == ["encoder: Fₜ · forget gate", "decoder: Zₜ · update gate", "decoder#2: Zₜ · update gate"]
+    assert states == [f"{name}: Hₜ · hidden state" for name in traces]
+    with pytest.raises(InputError, match="encoder has no signal 'Z'"):
+        rnnviz.show(traces, signal="Z")
 
 
 @pytest.mark.parametrize(
@@ -126,8 +158,11 @@ def test_what_a_trace_does_not_have_is_refused(displayed: list[Any], asked: dict
     assert displayed == []
 
 
-def test_a_picture_is_sent_as_a_whole(displayed: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its first message has all of it. Plotly's own first message is empty, and a busy browser drew nothing else."""
+def test_pictures_are_sent_at_once(displayed: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their first message has all of it, and a script that a browser starts at once: plotly.js is beside it.
+
+    anywidget waits two seconds for the script. After that it throws away what is sent, and the pictures never move.
+    """
     opened: list[dict[str, Any]] = []
     create = comm.create_comm
 
@@ -137,15 +172,15 @@ def test_a_picture_is_sent_as_a_whole(displayed: list[Any], monkeypatch: pytest.
 
     monkeypatch.setattr(comm, "create_comm", note)
     rnnviz.show(Run.open(DATA / "example-en"))
-    states = [state for state in opened if "_widget_data" in state]
-    assert [state["_widget_layout"].get("height") for state in states] == [300, 260, 420]
-    assert [len(state["_widget_data"]) for state in states] == [len(figure.data) for figure in displayed]
+    (state,) = [state for state in opened if "_esm" in state]
+    assert len(json.loads(state["figures"])) == 3
+    assert len(state["_esm"]) < 5_000
+    assert state["plotly"] == plotly_file().read_text(encoding="utf-8")
 
 
 def test_without_anywidget_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Plotly raises an ImportError, which does not name our package."""
-
-    monkeypatch.setattr("plotly.graph_objects.FigureWidget", missing_anywidget.FigureWidget)
+    """Nothing else needs it, so it is an extra of our package."""
+    monkeypatch.setitem(sys.modules, "anywidget", None)
     with pytest.raises(InputError, match="pip install anywidget"):
         rnnviz.show(Run.open(DATA / "example-en"))
 
@@ -161,9 +196,9 @@ def test_both_notebooks_have_the_same_steps() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
 def test_a_notebook_runs(path: Path) -> None:
-    """Every cell succeeds; the training has three pictures, each trace one, and the run three."""
+    """Every cell succeeds, and those that show something have one widget with all their pictures."""
     book = nbformat.read(path, as_version=4)
     NotebookClient(book, timeout=120).execute()
     outputs = [cell.outputs for cell in book.cells if cell.cell_type == "code"]
     views = [sum(WIDGET in output.get("data", {}) for output in cell) for cell in outputs]
-    assert views == [0, 3, 0, 1, 0, 0, 1, 0, 3]
+    assert views == [0, 1, 0, 1, 0, 0, 1, 0, 1]

@@ -81,11 +81,12 @@ def replay(model: nn.Module, *inputs: Any, **kwargs: Any) -> dict[str, ModuleSig
             "the model called none of its recurrent modules ({names}), or called their forward directly",
             names=", ".join(modules),
         )
-    return {
-        name if i == 1 else f"{name}#{i}": sequence
+    sequences = [
+        replace(sequence, name=name if i == 1 else f"{name}#{i}")
         for name, made in calls.items()
         for i, sequence in enumerate(_joined(made), start=1)
-    }
+    ]
+    return {sequence.name: sequence for sequence in sequences}
 
 
 def _joined(calls: list[tuple[_Call, ModuleSignals]]) -> list[ModuleSignals]:

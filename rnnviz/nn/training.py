@@ -396,7 +396,10 @@ def _numpy(value: Tensor) -> Any:
 
 
 def train(config: TrainConfig, corpus: Corpus) -> Iterator[Report]:
-    """Train from the start to the end of the configuration, yielding every report as it comes."""
+    """Train from the start to the end of the configuration, yielding every report as it comes.
+
+    The number of threads is torch's: torch.set_num_threads(1) loses little, and gains much when other programs run.
+    """
     trainer = Trainer(config, corpus)
     while not trainer.finished:
         yield from trainer.advance(1)
