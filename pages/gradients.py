@@ -19,6 +19,5 @@ questions = {
     "map": (_("Map"), gradients.learning_map),
 }
 ui.ask(frame, questions)
-with st.expander(_("In code")):
-    st.markdown(frame.lesson("code"))
+ui.show_code(frame)
 st.markdown(frame.lesson("further"))

@@ -45,6 +45,5 @@ st.header(_("What to try"))
 st.markdown(frame.lesson("try"))
 with st.expander(_("How the counts and the weights are found")):
     st.markdown(frame.lesson("weights"))
-with st.expander(_("In code")):
-    st.markdown(frame.lesson("code"))
+ui.show_code(frame)
 st.markdown(frame.lesson("next"))

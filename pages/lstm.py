@@ -22,6 +22,5 @@ questions = {
 ui.ask(frame, questions)
 with st.expander(_("What is easily mistaken")):
     st.markdown(frame.lesson("mistaken"))
-with st.expander(_("In code")):
-    st.markdown(frame.lesson("code"))
+ui.show_code(frame)
 st.caption(frame.lesson("next"))

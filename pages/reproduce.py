@@ -16,6 +16,5 @@ questions = {
     "held_back": (_("What holds it back"), reproduce.held_back),
 }
 ui.ask(frame, questions)
-with st.expander(_("In code")):
-    st.markdown(frame.lesson("code"))
+ui.show_code(frame)
 st.caption(frame.lesson("next"))

@@ -31,6 +31,5 @@ st.header(_("What to try"))
 st.markdown(frame.lesson("try"))
 with st.expander(_("Why these equations")):
     st.markdown(frame.lesson("equations"))
-with st.expander(_("In code")):
-    st.markdown(frame.lesson("code"))
+ui.show_code(frame)
 st.caption(frame.lesson("next"))

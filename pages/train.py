@@ -23,5 +23,4 @@ st.header(_("What to try"))
 st.markdown(frame.lesson("try"))
 with st.expander(_("What the curves mean")):
     st.markdown(frame.lesson("curves"))
-with st.expander(_("In code")):
-    st.markdown(frame.lesson("code"))
+ui.show_code(frame)

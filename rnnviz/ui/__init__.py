@@ -10,6 +10,7 @@ from rnnviz.ui.frame import (
     navigation,
     open_page,
     settings,
+    show_code,
     show_error,
 )
 from rnnviz.ui.pictures import beside, picture
@@ -34,6 +35,7 @@ __all__ = [
     "run_beside",
     "select",
     "settings",
+    "show_code",
     "show_downloads",
     "show_error",
     "show_run",

@@ -111,8 +111,9 @@ def show_predictions(frame: Frame, run: Run, story: Story) -> None:
     explain_marks(frame)
     earlier = [p for p in reversed(story.predictions) if p.epoch != newest]
     if earlier:
-        with st.expander(_("Earlier texts")):
-            st.code("\n\n".join(f"{p.epoch:,}: {p.text}" for p in earlier), language=None, wrap_lines=True)
+        folded = st.expander(_("Earlier texts"), key="open-earlier", on_change="rerun")  # as in frame.show_code
+        if folded.open:
+            folded.code("\n\n".join(f"{p.epoch:,}: {p.text}" for p in earlier), language=None, wrap_lines=True)
 
 
 def _show_text(frame: Frame, run: Run, text: str, key: str, author: str = "") -> None:

@@ -170,7 +170,7 @@ function nextFrame() {
 
 let turn = Promise.resolve();
 
-// The first drawings take turns, each in a task of its own, so that the browser can answer and paint between them.
+// Drawings take turns, each in a task of its own, so that the browser can answer and paint between them.
 function nextTurn() {
   turn = turn.then(() => new Promise((resolve) => setTimeout(resolve)));
   return turn;
@@ -186,7 +186,7 @@ async function draw(chart) {
       await nextFrame();
     }
     const Plotly = await loadPlotly(chart.address);
-    if (!chart.drawn) await nextTurn();
+    await nextTurn();
     while (chart.pending && !chart.held && chart.plot.isConnected) {
       const figure = chart.pending;
       chart.pending = null;
@@ -202,6 +202,7 @@ async function draw(chart) {
       frame(chart, null);
       chart.plot.dataset.drawings = String(Number(chart.plot.dataset.drawings ?? 0) + 1);
       restoreHover(chart);
+      await nextTurn();
     }
   } catch (error) {
     chart.plot.textContent = String(error.message ?? error);
