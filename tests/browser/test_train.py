@@ -84,6 +84,8 @@ def test_charts_are_painted_before_plotly_is_there(browser: Browser, server: Ser
         for name in names:
             expect(chart(page, name).locator(".first-frame")).to_be_visible(timeout=60_000)
         assert page.evaluate(PAINTED) == [True, True, True]
+        expect(page.locator("[data-test-script-state=notRunning]")).to_be_visible()
+        page.wait_for_timeout(1000)  # the last texts above them have come
         before = [chart(page, name).bounding_box() for name in names]
         assert page.evaluate("window.Plotly === undefined")
         wait_until(lambda: bool(held))

@@ -3,11 +3,14 @@
 
 import { paint } from "./chart_multiples.js";
 
-const KINDS = { f4: Float32Array, f8: Float64Array };
+const KINDS = {
+  ...{ i1: Int8Array, i2: Int16Array, i4: Int32Array, u1: Uint8Array, u1c: Uint8ClampedArray, u2: Uint16Array, u4: Uint32Array },
+  ...{ f4: Float32Array, f8: Float64Array },
+};
 const SCALE = 72; // pixels beside a heatmap that Plotly's scale takes, about
 const DASHES = { dash: [7, 4], dot: [2, 3] };
 
-// Numbers as charts.py packs them.
+// Numbers as charts.py or Plotly packs them.
 function unpacked(values) {
   if (!values?.bdata) return values ?? [];
   return new KINDS[values.dtype](Uint8Array.from(atob(values.bdata), (character) => character.charCodeAt(0)).buffer);
