@@ -19,5 +19,5 @@ questions = {
     "map": (_("Map"), gradients.learning_map),
 }
 ui.ask(frame, questions)
-ui.show_code(frame)
+ui.show_code(frame, frame.lesson("code"))
 st.markdown(frame.lesson("further"))

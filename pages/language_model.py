@@ -45,5 +45,5 @@ st.header(_("What to try"))
 st.markdown(frame.lesson("try"))
 with st.expander(_("How the counts and the weights are found")):
     st.markdown(frame.lesson("weights"))
-ui.show_code(frame)
+ui.show_code(frame, frame.lesson("code"))
 st.markdown(frame.lesson("next"))

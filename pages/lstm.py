@@ -22,5 +22,5 @@ questions = {
 ui.ask(frame, questions)
 with st.expander(_("What is easily mistaken")):
     st.markdown(frame.lesson("mistaken"))
-ui.show_code(frame)
+ui.show_code(frame, frame.lesson("code"))
 st.caption(frame.lesson("next"))

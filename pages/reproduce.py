@@ -16,5 +16,5 @@ questions = {
     "held_back": (_("What holds it back"), reproduce.held_back),
 }
 ui.ask(frame, questions)
-ui.show_code(frame)
+ui.show_code(frame, frame.lesson("code"))
 st.caption(frame.lesson("next"))

@@ -31,5 +31,5 @@ st.header(_("What to try"))
 st.markdown(frame.lesson("try"))
 with st.expander(_("Why these equations")):
     st.markdown(frame.lesson("equations"))
-ui.show_code(frame)
+ui.show_code(frame, frame.lesson("code"))
 st.caption(frame.lesson("next"))

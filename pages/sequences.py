@@ -17,7 +17,7 @@ if ui.pick(st, _("Part"), tuple(parts), "part", parts.__getitem__) == "vectors":
     st.markdown(frame.lesson("try_vectors"))
     with st.expander(_("Why one-hot vectors")):
         st.markdown(frame.lesson("one_hot"))
-    ui.show_code(frame, "vectors_code")
+    ui.show_code(frame, frame.lesson("vectors_code"))
 else:
     ui.introduce(frame, "batches")
     sequences.show_batches(frame)
@@ -25,5 +25,5 @@ else:
     st.markdown(frame.lesson("try_batches"))
     with st.expander(_("How many characters an epoch leaves out")):
         st.markdown(frame.lesson("counting"))
-    ui.show_code(frame, "batches_code")
+    ui.show_code(frame, frame.lesson("batches_code"))
 st.markdown(frame.lesson("next"))

@@ -23,4 +23,4 @@ st.header(_("What to try"))
 st.markdown(frame.lesson("try"))
 with st.expander(_("What the curves mean")):
     st.markdown(frame.lesson("curves"))
-ui.show_code(frame)
+ui.show_code(frame, frame.lesson("code"))

@@ -235,11 +235,11 @@ def introduce(frame: Frame, part: str) -> None:
         st.markdown(frame.lesson(part))
 
 
-def show_code(frame: Frame, part: str = "code") -> None:
-    """A part of the prose with code, folded. It is sent once it is opened: until then no page loads the highlighter."""
-    folded = st.expander(frame.translate("In code"), key=f"open-{part}", on_change="rerun")
+def show_code(frame: Frame, prose: str) -> None:
+    """Prose with code, folded. It is sent once it is opened: until then no page loads the highlighter."""
+    folded = st.expander(frame.translate("In code"), key="open-code", on_change="rerun")
     if folded.open:
-        folded.markdown(frame.lesson(part))
+        folded.markdown(prose)
 
 
 def heading(name: str, translate: Translate) -> str:

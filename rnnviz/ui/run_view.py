@@ -190,6 +190,7 @@ def _say_what_changed(frame: Frame, run: Run, story: Story) -> None:
 def _gates_view(frame: Frame, run: Run, other: Run | None) -> None:
     # The charts' place and the choices are there before the first recording, so that nothing moves when it comes.
     place = st.container(key="gates-place")
+    place.empty()  # Streamlit does not draw a container that has nothing in it yet
     view = _choose_view(frame, run.config.model)
     with place:
         try:

@@ -111,7 +111,7 @@ def show_predictions(frame: Frame, run: Run, story: Story) -> None:
     explain_marks(frame)
     earlier = [p for p in reversed(story.predictions) if p.epoch != newest]
     if earlier:
-        folded = st.expander(_("Earlier texts"), key="open-earlier", on_change="rerun")  # as in frame.show_code
+        folded = st.expander(_("Earlier texts"), key=f"open-earlier-{run.id}", on_change="rerun")
         if folded.open:
             folded.code("\n\n".join(f"{p.epoch:,}: {p.text}" for p in earlier), language=None, wrap_lines=True)
 
