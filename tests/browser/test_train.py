@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, Route, expect
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from tests.browser.helpers import (
     SMALL,
@@ -61,6 +61,13 @@ def places(page: Page) -> dict[str, Any]:
     return {part: page.locator(part).first.bounding_box() for part in PARTS}
 
 
+def size(place: Locator) -> tuple[float, float]:
+    """Width and height in pixels."""
+    box = place.bounding_box()
+    assert box is not None
+    return box["width"], box["height"]
+
+
 def in_sight(page: Page) -> bool:
     """Whether every part is wholly inside the window."""
     size = page.viewport_size
@@ -84,9 +91,7 @@ def test_charts_are_painted_before_plotly_is_there(browser: Browser, server: Ser
         for name in names:
             expect(chart(page, name).locator(".first-frame")).to_be_visible(timeout=60_000)
         assert page.evaluate(PAINTED) == [True, True, True]
-        expect(page.locator("[data-test-script-state=notRunning]")).to_be_visible()
-        page.wait_for_timeout(1000)  # the last texts above them have come
-        before = [chart(page, name).bounding_box() for name in names]
+        painted = [size(chart(page, name).locator(".first-frame")) for name in names]
         assert page.evaluate("window.Plotly === undefined")
         wait_until(lambda: bool(held))
         for route in held:
@@ -94,7 +99,7 @@ def test_charts_are_painted_before_plotly_is_there(browser: Browser, server: Ser
         for name in names:
             expect(chart(page, name).locator(".plot-container")).to_be_visible(timeout=60_000)
         expect(page.locator(".first-frame")).to_have_count(0)
-        assert [chart(page, name).bounding_box() for name in names] == before
+        assert [size(chart(page, name).locator(".plot-container")) for name in names] == painted
 
 
 def test_all_that_moves_is_on_one_screen_and_nothing_is_pushed(browser: Browser, server: Server) -> None:
