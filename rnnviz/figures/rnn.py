@@ -91,7 +91,9 @@ def reset_figure(training: Resets, held_out: Resets | None, translate: Translate
         )  # fmt: skip
     kept = _("carried on: {value}").format(value=quantity(training.carried))
     _say(figure, math.log10(x[0]), math.log10(training.carried), kept, "after", -14)
-    _say(figure, math.log10(x[0]), math.log10(training.by_window[x[0]]), _("set to zero"), "before", 14)
+    first, *later = training.by_window.values()
+    below = bool(later) and later[0] > first  # a rising curve would cross a label above it
+    _say(figure, math.log10(x[0]), math.log10(first), _("set to zero"), "before", -14 if below else 14)
     if held_out:  # the curves fall to the right, so this corner is free
         figure.add_annotation(
             text=_("dotted: held-out"), showarrow=False, font={"size": 13},
