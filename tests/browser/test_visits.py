@@ -45,7 +45,8 @@ READ = """() => [
 SETTLED = """() => {
   const charts = [...document.querySelectorAll(".live-chart[aria-label]")];
   return document.querySelector("[data-test-script-state=notRunning]") &&
-    (charts.length > 0 || document.querySelector(".cell-view svg, [data-testid=stMetric]")) &&
+    (charts.length > 0 || document.querySelector(".cell-view svg") ||
+      (location.pathname === "/status" && document.querySelector("[data-testid=stMetric]"))) &&
     charts.every((chart) => chart.querySelector(".plot-container"));
 }"""
 
