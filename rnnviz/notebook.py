@@ -29,6 +29,7 @@ from rnnviz.runs.recording import Trace
 from rnnviz.runs.reports import EpochReport, GlobalNorms, Report, StepReport
 from rnnviz.scripts import plotly_file
 from rnnviz.text.corpora import Corpus, corpus_of, default_probe
+from rnnviz.text.ngram import References, references
 
 if TYPE_CHECKING:
     from rnnviz.nn.training import Trainer
@@ -102,10 +103,11 @@ def train_live(
     probe = config.probe or default_probe(corpus)
     epochs: list[EpochReport] = []
     norms = GlobalNorms.of(())
+    compared = _references(config, corpus)
 
     def figures() -> list[Figure]:
         recorded = trace(trainer.model, corpus.vocabulary, probe)
-        curves = _curves(config, len(corpus.vocabulary), trainer.steps_per_epoch, epochs, norms, _)
+        curves = _curves(config, len(corpus.vocabulary), trainer.steps_per_epoch, epochs, norms, compared, _)
         return [*curves, _gates(recorded, signal, 1, "forward", "index", _)]  # by index, so that no row moves
 
     pictures = _pictures(figures())
@@ -133,8 +135,13 @@ def _advance(trainer: Trainer) -> list[Report]:
 def _curves_of(run: Run, translate: Translate) -> list[Figure]:
     follower = Follower(run)
     story = follower.story()
-    size = len(run.corpus.vocabulary)
-    return _curves(run.config, size, follower.steps_per_epoch, story.epochs, story.norms, translate)
+    size, compared = len(run.corpus.vocabulary), _references(run.config, run.corpus)
+    return _curves(run.config, size, follower.steps_per_epoch, story.epochs, story.norms, compared, translate)
+
+
+def _references(config: TrainConfig, corpus: Corpus) -> References | None:
+    """What the held-out curve is compared with; None where it is not a language model's or there is none."""
+    return references(corpus) if config.is_language_model and corpus.held_out else None
 
 
 def _curves(
@@ -143,10 +150,11 @@ def _curves(
     steps_per_epoch: int,
     epochs: Sequence[EpochReport],
     norms: GlobalNorms,
+    compared: References | None,
     translate: Translate,
 ) -> list[Figure]:
     ahead = config.reads_ahead
-    perplexity = perplexity_figure(epochs, vocab_size, config.epochs, translate, reads_ahead=ahead)
+    perplexity = perplexity_figure(epochs, vocab_size, config.epochs, translate, reads_ahead=ahead, references=compared)
     norm = gradient_norm_figure(norms, config.clip, steps_per_epoch, config.epochs, translate)
     return [_sized(perplexity, 300), _sized(norm, 260)]
 

@@ -94,6 +94,8 @@ def test_a_run_and_a_trace_are_shown(displayed: list[Any]) -> None:
     of_run, of_trace = map(figures_of, displayed)
     assert [figure["layout"]["yaxis"]["title"]["text"] for figure in of_run] == ["困惑度", "梯度范数 ‖g‖", "单元"]
     assert [figure["layout"]["height"] for figure in of_run] == [300, 260, 420]
+    names = [line["name"] for line in of_run[0]["data"]]
+    assert names[1:6] == ["一元", *(f"{n} 元" for n in (2, 3, 4, 5))]
     (gates,) = of_trace
     assert gates["data"][0]["colorbar"]["title"]["text"] == "Rₜ"
     assert len(gates["layout"]["xaxis"]["ticktext"]) <= 60

@@ -26,6 +26,11 @@ def hold(reading: Reading, values: Mapping[str, float], since: int = 0) -> Readi
     return replace(reading, trace=replace(reading.trace, signals=signals))
 
 
+def read_anew(reading: Reading, text: str) -> Reading:
+    """The same network of one layer and one direction reading another text."""
+    return hold(replace(reading, trace=replace(reading.trace, text=text)), {})
+
+
 def with_reset(reading: Reading, reset: Reset, *, one_number: bool = False) -> Reading:
     """A GRU with the same weights whose reset gate acts elsewhere, reading the same text.
 

@@ -38,16 +38,16 @@ class Hold:
 class Operated:
     """A text written again with gates held, from the same seed, and the effect on perplexity.
 
-    `before` and `after` begin with the same prefix. The perplexities are those of the first `characters` of
-    the held-out text, with the gates held at every step; they are None where nothing is held out.
+    `before` and `after` begin with the same prefix. The perplexities, without and with the gates held at every
+    step, are those of the first characters of the training text and of the text held out; None where there are
+    not even two.
     """
 
     prefix: str
     before: str
     after: str
-    perplexity_before: float | None
-    perplexity_after: float | None
-    characters: int
+    training: tuple[float, float] | None
+    held_out: tuple[float, float] | None
 
     @property
     def differing(self) -> list[bool]:

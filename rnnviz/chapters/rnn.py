@@ -24,6 +24,7 @@ from rnnviz.ui.equation import linked_equation, pack_equations
 from rnnviz.ui.frame import Frame, as_text, engine, show_error, visitor
 from rnnviz.ui.pictures import beside, picture, pictures, table_and_files
 from rnnviz.ui.reading import choose_model, choose_text, reading_of
+from rnnviz.ui.references import levels_of_text
 
 _FIRST_STEP = 5  # of the shipped text: the last a of aaa
 
@@ -172,7 +173,7 @@ def show_carrying(frame: Frame, own: Run | None, of_reset: str, of_detach: str) 
     try:
         measured = str(run.folder), run.reports_size()
         with st.spinner(_("Measuring")):
-            _show_reset(frame, *_resets(*measured), of_reset)
+            _show_reset(frame, run, *_resets(*measured), of_reset)
             st.markdown("**" + _("Without detach") + "**")
             if st.button(_("Measure again"), icon=":material/timer:", key="again"):
                 _growth.clear(*measured)
@@ -195,7 +196,7 @@ def _growth(folder: str, version: int) -> Growth:
     return growth
 
 
-def _show_reset(frame: Frame, training: Resets, held_out: Resets | None, words: str) -> None:
+def _show_reset(frame: Frame, run: Run, training: Resets, held_out: Resets | None, words: str) -> None:
     _ = frame.translate
     st.markdown("**" + _("Without carrying the state") + "**")
     parts = {_("training"): training} | ({_("held-out"): held_out} if held_out else {})
@@ -216,7 +217,7 @@ def _show_reset(frame: Frame, training: Resets, held_out: Resets | None, words: 
     }
     with beside(words):
         picture(
-            reset_figure(training, held_out, _),
+            reset_figure(training, held_out, _, levels_of_text(run.corpus, _) if held_out else None),
             key="reset",
             description=" ".join(described),
             table={_("characters until the state is set to zero"): [*map(str, windows), "∞"], **columns},

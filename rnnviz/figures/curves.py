@@ -130,18 +130,22 @@ def compared_figure(
     curves: Mapping[str, tuple[NDArray[Any], NDArray[Any], str, float]],
     right: int,
     title: str,
-    references: Mapping[str, float],
+    marks: Mapping[str, float],
     translate: Translate = str,
     *,
     held_out: Mapping[str, NDArray[Any]] | None = None,
+    references: Mapping[str, float] | None = None,
 ) -> Figure:
     """Named curves against the training step on a log axis, each with its colour and width, and horizontal lines.
 
     Curves that coincide can all be seen if the first is the widest. What the same trainings have on the `held_out`
-    text is a thin dotted line in the colour of their curve, where it is finite.
+    text is a thin dotted line in the colour of their curve, where it is finite. The `marks` are named in the legend,
+    and the `references` of the held-out text beside the axis.
     """
     _ = translate
-    lines = [_reference(y, right, name) for name, y in references.items()]
+    levels = references or {}
+    lines = [_reference(y, right, name, width=1, dash="dot") | {"showlegend": False} for name, y in levels.items()]
+    lines += [_reference(y, right, name) for name, y in marks.items()]
     hover = _("step %{x:,d}: %{y:.7~g}")
     for name, (x, y, colour, width) in curves.items():
         lines.append(_line(*decimate(x, y), name, colour, hover, width) | {"mode": "lines", "legendgroup": name})
@@ -153,11 +157,14 @@ def compared_figure(
             dotted.append(_dotted(*decimate(x[finite], y[finite]), name, colour, hover, _))
     if dotted:
         dotted.append(_dotted([None], [None], "", COLOURS["reference"], hover, _) | {"showlegend": True})
-    values = np.concatenate([[*references.values(), 1.0], *(y for _x, y, *_rest in curves.values())])
+    values = np.concatenate([[*marks.values(), *levels.values(), 1.0], *(y for _x, y, *_rest in curves.values())])
     values = np.concatenate([values, *(held_out or {}).values()])
     values = values[np.isfinite(values) & (values > 0)]
     limits = (float(values.min()) / 1.05, float(values.max()) * 1.15)
-    return {"data": lines + dotted, "layout": _layout(_("training step"), title, right, limits)}
+    layout, labels = _layout(_("training step"), title, right, limits), edge_labels(levels, limits)
+    if labels:
+        layout["margin"]["r"] = room(labels)
+    return {"data": lines + dotted, "layout": layout | {"annotations": labels}}
 
 
 def _dotted(x: Any, y: Any, name: str, colour: str, hover: str, translate: Translate) -> dict[str, Any]:

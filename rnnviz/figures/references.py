@@ -25,6 +25,12 @@ def reference_values(references: References, translate: Translate) -> dict[str, 
     return {name: value for name, value in values.items() if np.isfinite(value)}
 
 
+def reference_levels(references: References, translate: Translate) -> dict[str, float]:
+    """The same, and before them the uniform guess: every line beside a held-out curve, by its name."""
+    _ = translate
+    return {_("uniform"): references.uniform} | reference_values(references, _)
+
+
 def edge_labels(values: Mapping[str, float], limits: tuple[float, float]) -> list[Drawn]:
     """The names and values of horizontal lines of a log axis beside its right end, moved apart where they are close."""
     low, high = np.log10(limits)

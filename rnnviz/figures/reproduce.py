@@ -17,6 +17,7 @@ from rnnviz.i18n import Translate, perplexity_names
 from rnnviz.runs.reports import best_held_out
 
 _FAR = 0.095  # of the height: closer labels would cover each other
+_FAR_IN_A_HIGH_ONE = 0.06
 _ABOVE = 8  # pixels: what is published and the training curve stand at the bottom
 Limits = tuple[float, float]
 
@@ -111,11 +112,13 @@ def _line(x: Any, y: Any, name: str, colour: str, width: float, dash: str = "sol
     }
 
 
-def _layout(right: int, limits: Limits, labels: Sequence[_Label], translate: Translate) -> dict[str, Any]:
+def _layout(
+    right: int, limits: Limits, labels: Sequence[_Label], translate: Translate, far: float = _FAR
+) -> dict[str, Any]:
     _ = translate
     low, high = np.log10(limits)
     labels = sorted(labels, key=lambda label: label.y)
-    places = within_axis(np.array([(np.log10(label.y) - low) / (high - low) for label in labels]), _FAR)
+    places = within_axis(np.array([(np.log10(label.y) - low) / (high - low) for label in labels]), far)
     return {
         "margin": {"l": 48, "r": 92, "t": 8, "b": 38},
         "hovermode": "closest",
@@ -164,13 +167,14 @@ def held_back_figure(
         shown.append((*mine, _MINE, 3.2))
     right = max(int(curve.step[-1]) for _name, curve, _colour, _width in shown)
     values = np.concatenate([np.concatenate([c.training, c.held_out]) for _name, c, _colour, _width in shown])
+    values = np.append(values, list(references.values()))
     limits = 0.95, 1.2 * float(values[np.isfinite(values)].max(initial=1.0))
     lines, labels = list[Drawn](), list[_Label]()
     for name, value in references.items():
         if not math.isfinite(value):
             continue
         lines.append(_line([0, right], [value, value], name, COLOURS["reference"], 1.4, dash="dot") | {"xaxis": "x2"})
-        labels.append(_Label(name, COLOURS["reference"], value))
+        labels.append(_Label(with_value(name, value), COLOURS["reference"], value))
     for name, curve, colour, width in shown:
         for axis, y in (("x", curve.training), ("x2", curve.held_out)):
             end = curve.best + 1 if early else len(y)
@@ -183,7 +187,7 @@ def held_back_figure(
             lowest = int(held_out.argmin())
             lines.append(_dot(int(steps[lowest]), float(held_out[lowest]), name, colour) | {"xaxis": "x2"})
             labels.append(_Label(name, colour, float(held_out[-1])))
-    layout = _layout(right, limits, labels, _)
+    layout = _layout(right, limits, labels, _, _FAR_IN_A_HIGH_ONE)
     step = {"title": {"text": _("training step")}, "range": [0, right * 1.02], "nticks": 5, "zeroline": False}
     layout["margin"] = {"l": 48, "r": 190, "t": 26, "b": 40}
     layout["xaxis"], layout["xaxis2"] = step | {"domain": [0, 0.47]}, step | {"domain": [0.53, 1]}

@@ -12,6 +12,7 @@ from plotly.subplots import make_subplots
 from rnnviz.cells import cell_of
 from rnnviz.figures.gates import Order, colours_of, gates_figure
 from rnnviz.figures.kit import COLOURS, MONOSPACE, Figure, visible
+from rnnviz.figures.references import edge_labels, room
 from rnnviz.i18n import Translate, quantity
 from rnnviz.runs.recording import Growth, Resets, Trace
 
@@ -68,17 +69,28 @@ def unit_figures(trace: Trace, unit: int, translate: Translate = str) -> list[Fi
     ]
 
 
-def reset_figure(training: Resets, held_out: Resets | None, translate: Translate = str) -> go.Figure:
+def reset_figure(
+    training: Resets,
+    held_out: Resets | None,
+    translate: Translate = str,
+    references: Mapping[str, float] | None = None,
+) -> go.Figure:
     """Perplexity against how often the state is set to zero, and the line of a state that is carried on.
 
-    The same of the held-out text is thin and dotted.
+    The same of the held-out text is thin and dotted, and what its characters have under the `references` is beside
+    the axis.
     """
     _ = translate
     x = list(training.by_window)
     hover = _("state set to zero every %{x} characters: perplexity %{y:.3~g}")
     looks = [(training, _("training"), 2.2, 7, "dash", "solid")]
     looks += [(held_out, _("held-out"), 1.4, 4, "dot", "dot")] if held_out else []
-    figure = go.Figure()
+    figure, levels = go.Figure(), references or {}
+    for name, value in levels.items():
+        figure.add_scatter(
+            x=[x[0], x[-1]], y=[value] * 2, name=name, mode="lines", hoverinfo="skip", showlegend=False,
+            line={"color": COLOURS["reference"], "width": 1, "dash": "dot"},
+        )  # fmt: skip
     for resets, name, width, size, across, along in looks:
         figure.add_scatter(
             x=[x[0], x[-1]], y=[resets.carried] * 2, mode="lines", hoverinfo="skip", showlegend=False,
@@ -100,11 +112,17 @@ def reset_figure(training: Resets, held_out: Resets | None, translate: Translate
             xref="paper", yref="paper", x=1, y=1, xanchor="right", yanchor="top",
         )  # fmt: skip
     y = [value for resets, *_look in looks for value in (resets.carried, *resets.by_window.values())]
+    y += levels.values()
+    limits = min(y) / 1.15, max(y) * 1.15
+    labels = edge_labels(levels, limits)
+    for label in labels:
+        figure.add_annotation(label)
     figure.update_layout(
-        margin={"l": 56, "r": 12, "t": 12, "b": 44},
+        margin={"l": 56, "r": room(labels) if labels else 12, "t": 12, "b": 44},
         xaxis={"title": {"text": _("characters until the state is set to zero")}, "type": "log", "tickvals": x,
                "ticktext": [str(n) for n in x], "zeroline": False},
         yaxis={"title": {"text": _("perplexity")}, "type": "log", "tickformat": ",~r", "zeroline": False,
+               "range": [math.log10(limit) for limit in limits],
                **({"dtick": "D2"} if max(y) > 3 * min(y) else {"nticks": 8})},
     )  # fmt: skip
     return figure

@@ -16,13 +16,13 @@ from rnnviz.nn import memory
 from rnnviz.nn.execution import load_model
 from rnnviz.nn.generation import generate
 from rnnviz.nn.layers import ScratchLayer
-from rnnviz.nn.model import BatchLoss, LanguageModel
+from rnnviz.nn.model import LanguageModel
 from rnnviz.nn.training import evaluate, perplexity
 from rnnviz.runs.folder import Run
 from rnnviz.text.sampling import Indices
 
 MAX_PREFIX, MAX_LENGTH, MAX_CHARACTERS = 100, 400, 4000
-_WORK = 1_000_000_000  # parameters times characters of the held-out text: a second or two
+_WORK = 500_000_000  # parameters times characters of a text: a second or two for both
 
 
 class HeldLayer(ScratchLayer):
@@ -95,14 +95,21 @@ def write(folder: str, holds: str, prefix: str, length: int, temperature: float,
         ).text
         for each in ((), operation)
     )
-    characters = min(MAX_CHARACTERS, _WORK // config.parameter_count(len(corpus.vocabulary)))
-    ids = corpus.vocabulary.encode(corpus.held_out[: max(characters, 2)])
-    operated = operate(model, [replace(hold, first=1, last=None) for hold in operation], layer)
-    perplexities = (_perplexity(model, ids), _perplexity(operated, ids))
-    return Operated(prefix, before, after, *perplexities, characters=len(ids))
+    characters = max(2, min(MAX_CHARACTERS, _WORK // config.parameter_count(len(corpus.vocabulary))))
+    throughout = [replace(hold, first=1, last=None) for hold in operation]
+    training, held_out = (
+        _perplexities(model, throughout, layer, corpus.vocabulary.encode(text[:characters]))
+        for text in (corpus.training, corpus.held_out)
+    )
+    return Operated(prefix, before, after, training, held_out)
 
 
-def _perplexity(model: LanguageModel, ids: Indices) -> float | None:
-    """None where no character can be scored."""
-    loss = evaluate(model, ids) if len(ids) > 1 else BatchLoss(0.0, 0)
-    return perplexity(loss.nats, loss.characters) if loss.characters else None
+def _perplexities(model: LanguageModel, holds: Sequence[Hold], layer: int, ids: Indices) -> tuple[float, float] | None:
+    """As the model is, and with gates held; None where no character can be scored."""
+    if len(ids) < 2:
+        return None
+    losses = evaluate(model, ids), evaluate(operate(model, holds, layer), ids)
+    if not losses[0].characters:
+        return None
+    before, after = (perplexity(loss.nats, loss.characters) for loss in losses)
+    return before, after

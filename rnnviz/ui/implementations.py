@@ -19,9 +19,11 @@ from rnnviz.figures.curves import compared_figure
 from rnnviz.figures.kit import COLOURS
 from rnnviz.i18n import quantity
 from rnnviz.runs.folder import Run
+from rnnviz.text.corpora import Corpus
 from rnnviz.ui.frame import Frame
 from rnnviz.ui.pictures import picture
-from rnnviz.ui.side_by_side import SideBySide, curves_of, curves_table, side_by_side
+from rnnviz.ui.references import levels_of_text
+from rnnviz.ui.side_by_side import SideBySide, curves_of, curves_table, shipped_corpus, side_by_side
 
 # The widest is drawn first, so that all can be seen where they coincide.
 _LOOKS = {
@@ -38,16 +40,19 @@ def show_implementations(frame: Frame, cell: CellName, shipped: str) -> None:
     )
 
     def draw(runs: Mapping[str, Run], live: bool) -> None:
-        curves = curves_of(runs, live=live) if runs else shipped_curves(cell)
+        if runs:
+            curves, corpus = curves_of(runs, live=live), next(iter(runs.values())).corpus
+        else:
+            curves, corpus = shipped_curves(cell), shipped_corpus(implementation_config(cell, IMPLEMENTATIONS[0]))
         if len(curves) == len(IMPLEMENTATIONS):
-            _draw(frame, curves)
+            _draw(frame, curves, corpus)
         else:
             st.caption(frame.translate("The curves begin when all three have ended an epoch."))
 
     side_by_side(frame, group, draw)
 
 
-def _draw(frame: Frame, curves: Mapping[str, Curve]) -> None:
+def _draw(frame: Frame, curves: Mapping[str, Curve], corpus: Corpus) -> None:
     _ = frame.translate
     last = max(int(curve.step[-1]) for curve in curves.values())
     slowest = min(curve.speed for curve in curves.values())
@@ -76,6 +81,7 @@ def _draw(frame: Frame, curves: Mapping[str, Curve]) -> None:
             {},
             _,
             held_out={name: curves[name].held_out for name in _LOOKS},
+            references=levels_of_text(corpus, _),
         ),
         key="implementations",
         description=words,

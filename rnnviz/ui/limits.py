@@ -8,17 +8,24 @@ from typing import Any
 
 import streamlit as st
 
-from rnnviz.analysis.holding import hold, perplexity_of, true_probabilities
+from rnnviz.analysis.holding import hold, perplexity_of, read_anew, true_probabilities
 from rnnviz.analysis.reading import Reading
 from rnnviz.cells import CellName, find_cell
 from rnnviz.figures.gates import held_figure, unit_order
 from rnnviz.figures.kit import visible
 from rnnviz.i18n import quantity
+from rnnviz.runs.folder import Run
 from rnnviz.signals import SIGNALS
 from rnnviz.ui.controls import pick
 from rnnviz.ui.frame import Frame
 from rnnviz.ui.pictures import picture
-from rnnviz.ui.reading import choose_model, choose_text, reading_of, shipped_models
+from rnnviz.ui.reading import (
+    choose_model,
+    choose_text,
+    origin_in_words,
+    reading_of,
+    shipped_models,
+)
 from rnnviz.ui.run_view import chosen_run
 
 LEARNED = "learned"
@@ -37,12 +44,13 @@ class Limit:
         return f"{self.label}: " + (":green-background[**0**]" if self.value == 0 else f"**{quantity(self.value)}**")
 
 
-def choose_reading(frame: Frame, cell: CellName) -> Reading | None:
-    """A model of the page's cell reading a text; None if that is impossible, and then the page says why."""
+def choose_reading(frame: Frame, cell: CellName) -> tuple[Run, Reading] | None:
+    """A model of the page's cell and its reading of a text; None if it cannot read it, and then the page says why."""
     own = chosen_run(frame)
     row = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
     run = choose_model(frame, row, shipped_models(frame, cell), own if own and own.config.model.cell == cell else None)
-    return reading_of(frame, run, choose_text(frame, row, run), cell)
+    reading = reading_of(frame, run, choose_text(frame, row, run), cell)
+    return (run, reading) if reading else None
 
 
 def show_limits(
@@ -58,16 +66,18 @@ def show_limits(
     switches that do not start at "learned".
     """
     switches, measured, place = st.container(), st.container(), st.container()
-    reading = choose_reading(frame, cell)
-    if reading is None:
+    chosen = choose_reading(frame, cell)
+    if chosen is None:
         return
+    run, reading = chosen
     with switches:
         held = _switches(frame, cell, start)
     since = len(reading.trace.text) // 3
     operated = hold(reading, held, since)
     show_measured(measured, measure(frame, operated, since))
+    words = _in_words(frame, run, reading, held)
     with place:
-        _show_held(frame, reading, operated, state, since)
+        _show_held(frame, reading, operated, state, since, words)
 
 
 def show_measured(place: Any, limits: Sequence[Limit]) -> Any:
@@ -97,12 +107,29 @@ def _switches(frame: Frame, cell: CellName, start: Mapping[str, str]) -> dict[st
     return {gate: float(value) for gate, value in chosen.items() if value != LEARNED}
 
 
-def _show_held(frame: Frame, reading: Reading, operated: Reading, state: str, since: int) -> None:
+def _in_words(frame: Frame, run: Run, reading: Reading, held: Mapping[str, float]) -> str:
+    """What holding the gates costs on this text, how well the model knows the text, and the same of held-out text."""
     _ = frame.translate
-    trained, held = true_probabilities(reading), true_probabilities(operated)
-    words = _("Perplexity after the dotted line: {trained} as trained, {held} with the gates held.").format(
-        trained=quantity(perplexity_of(trained[since:])), held=quantity(perplexity_of(held[since:]))
-    )
+    text = reading.trace.text
+    said = _("Perplexity after the dotted line: {trained} as trained, {held} with the gates held.")
+    parts = [said.format(**_perplexities(reading, held)), origin_in_words(run, text, _)]
+    held_out = run.corpus.held_out[: len(text)]
+    if len(held_out) > 1:
+        said = _("On as many held-out characters: {one} and {other}.")
+        there = _perplexities(read_anew(reading, held_out), held)
+        parts.append(said.format(one=there["trained"], other=there["held"]))
+    return " ".join(parts)
+
+
+def _perplexities(reading: Reading, values: Mapping[str, float]) -> dict[str, str]:
+    """Those of the last two thirds of a text, as trained and with gates held there."""
+    since = len(reading.trace.text) // 3
+    both = {"trained": reading, "held": hold(reading, values, since)}
+    return {name: quantity(perplexity_of(true_probabilities(each)[since:])) for name, each in both.items()}
+
+
+def _show_held(frame: Frame, reading: Reading, operated: Reading, state: str, since: int, words: str) -> None:
+    _ = frame.translate
     picture(
         held_figure(
             reading, operated, state, since, unit_order(reading.trace.signal(state), "similarity"), frame.translate
@@ -116,8 +143,8 @@ def _show_held(frame: Frame, reading: Reading, operated: Reading, state: str, si
         caption=words,
         table={
             _("character"): visible(reading.trace.text[:-1]),
-            _("P of the next, as trained"): trained,
-            _("P of the next, gates held"): held,
+            _("P of the next, as trained"): true_probabilities(reading),
+            _("P of the next, gates held"): true_probabilities(operated),
         },
         revision=reading.trace.text,
         height=440,

@@ -11,8 +11,10 @@ from rnnviz.analysis.reading import Reading, every_layer
 from rnnviz.cells import CellName, cell_of, find_cell
 from rnnviz.config import TrainConfig
 from rnnviz.errors import InputError
+from rnnviz.i18n import Translate
 from rnnviz.runs.folder import Run
 from rnnviz.text.corpora import DATA, default_probe
+from rnnviz.text.quotation import quoted_from
 from rnnviz.ui.controls import pick
 from rnnviz.ui.frame import Frame, engine, put_in_address, show_error, starts_anew, visitor
 from rnnviz.ui.run_view import ships
@@ -73,6 +75,13 @@ def readings_of(frame: Frame, run: Run, text: str, cell: CellName, *, most_layer
     except InputError as error:
         show_error(frame, error)
         return None
+
+
+def origin_in_words(run: Run, text: str, translate: Translate) -> str:
+    """How much of a text the model was trained on, which a perplexity of the text depends on."""
+    _ = translate
+    said = _("{share:.0%} of the text stands word for word in the training text.")
+    return said.format(share=quoted_from(run.corpus.training, text).share)
 
 
 def check_drawable(config: TrainConfig, cell: CellName, most_layers: int = 1) -> None:

@@ -1,4 +1,4 @@
-"""The perplexities with which a run's held-out curve is compared, computed once per text beside the page."""
+"""The perplexities with which held-out curves are compared, computed once per text beside the page."""
 
 from __future__ import annotations
 
@@ -7,16 +7,19 @@ from threading import Lock
 
 from cachetools import LRUCache, cached
 
+from rnnviz.figures.references import reference_levels
+from rnnviz.i18n import Translate
 from rnnviz.runs.folder import Run
+from rnnviz.text.corpora import Corpus
 from rnnviz.text.ngram import References, references
 
 _PATIENCE = 0.3  # seconds that a page waits; a text of 200,000 characters takes longer
 _pool = ThreadPoolExecutor(1, "references")
 
 
-@cached(LRUCache(256), key=lambda run: run.folder, lock=Lock())
-def _measured(run: Run) -> Future[References]:
-    return _pool.submit(references, run.corpus)
+@cached(LRUCache(256), lock=Lock())
+def _measured(corpus: Corpus) -> Future[References]:
+    return _pool.submit(references, corpus)
 
 
 def _is_comparable(run: Run) -> bool:
@@ -30,9 +33,18 @@ def references_of_both(one: Run, other: Run) -> References | None:
 
 def references_of(run: Run) -> References | None:
     """The references of a run's text. None while they are computed, and where they would say nothing about the run."""
-    if not _is_comparable(run):
-        return None
+    return references_of_text(run.corpus) if _is_comparable(run) else None
+
+
+def references_of_text(corpus: Corpus) -> References | None:
+    """The references of a text of which a part is held out; None while they are computed."""
     try:
-        return _measured(run).result(_PATIENCE)
+        return _measured(corpus).result(_PATIENCE)
     except TimeoutError:
         return None
+
+
+def levels_of_text(corpus: Corpus, translate: Translate) -> dict[str, float]:
+    """The same by their names, the uniform guess first; empty while they are computed, and with nothing held out."""
+    compared = references_of_text(corpus) if corpus.held_out else None
+    return reference_levels(compared, translate) if compared else {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from rnnviz.analysis.side_by_side import Curve
 from rnnviz.config import TrainConfig
 from rnnviz.errors import InputError
 from rnnviz.runs.folder import Run
-from rnnviz.text.corpora import Corpus
+from rnnviz.text.corpora import Corpus, corpus_of
 from rnnviz.ui.forms import choose_text, chosen_corpus
 from rnnviz.ui.frame import Frame, engine, show_error, visitor, watching
 from rnnviz.ui.live import MOVING, live_part
@@ -60,6 +61,12 @@ def curves_of(runs: Mapping[str, Run], *, live: bool) -> dict[str, Curve]:
     """The curves of runs that have ended an epoch; for runs that no longer train, to the very end."""
     stories = {name: follow(run).story() if live else follow(run).story(max_age=0.0) for name, run in runs.items()}
     return {name: Curve.of(story.epochs) for name, story in stories.items() if story.epochs}
+
+
+@cache
+def shipped_corpus(config: TrainConfig) -> Corpus:
+    """The text of curves that ship with the app, which a configuration names."""
+    return corpus_of(config)
 
 
 def curves_table(

@@ -197,11 +197,17 @@ def _operated(
 
 def _show_perplexity(frame: Frame, operated: Operated) -> None:
     _ = frame.translate
-    before, after = operated.perplexity_before, operated.perplexity_after
+    measured = {
+        _("Training perplexity, gates held throughout"): operated.training,
+        _("Held-out perplexity, gates held throughout"): operated.held_out,
+    }
     with st.container(horizontal=True, gap="large"):
-        if before is not None and after is not None:
+        for label, both in measured.items():
+            if both is None:
+                continue
+            before, after = both
             st.metric(
-                _("Held-out perplexity with the gates held throughout"),
+                label,
                 f"{quantity(before)} → {quantity(after)}",
                 _("{factor} times").format(factor=quantity(after / before)),
                 delta_color="off",

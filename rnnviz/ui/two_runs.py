@@ -9,7 +9,7 @@ import numpy as np
 from rnnviz.config import TrainConfig
 from rnnviz.figures.curves import two_runs_figure
 from rnnviz.figures.kit import Figure
-from rnnviz.figures.references import reference_values
+from rnnviz.figures.references import reference_levels
 from rnnviz.i18n import Translate, perplexity_names
 from rnnviz.runs.folder import Run
 from rnnviz.runs.follower import Story
@@ -56,7 +56,7 @@ def perplexities(
         held_out = np.array([report.held_out_perplexity for report in story.epochs], dtype=np.float64)
         curves[name] = [(epochs, training, of_training), (epochs, held_out, of_held_out)]
     ends = _ends(stories, names, _)
-    levels = {_("uniform"): references.uniform} | reference_values(references, _) if references else {}
+    levels = reference_levels(references, _) if references else {}
     return two_runs_figure(curves, ends, _("perplexity"), _longest(runs), _, levels)
 
 

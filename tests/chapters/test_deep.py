@@ -19,10 +19,12 @@ from rnnviz.config import ModelConfig, TrainConfig
 from rnnviz.engine.batches import Batch
 from rnnviz.errors import InputError
 from rnnviz.i18n import LANGUAGES, quantity, translator
-from rnnviz.nn.execution import Execution
+from rnnviz.nn.execution import Execution, load_model
+from rnnviz.nn.training import evaluate, perplexity
 from rnnviz.runs.folder import Run, Status
 from rnnviz.runs.reports import EpochReport
 from rnnviz.text.corpora import DATA, corpus_of
+from rnnviz.text.quotation import quoted_from
 from tests.chapters.helpers import charts, unpack
 from tests.helpers import IdleEngine, make_reading, open_app
 
@@ -31,6 +33,9 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
+
+
+_REFERENCES = ("uniform", "unigram", "2-gram", "3-gram", "4-gram", "5-gram")
 
 
 def cell_of(app: AppTest) -> dict[str, Any]:
@@ -163,7 +168,7 @@ def test_the_depths_are_trained_side_by_side(engine: IdleEngine) -> None:
     app.run()
     assert not app.error
     chart = charts(app)["start"]
-    plateau, *lines = chart["data"]
+    plateau, *lines = chart["data"][len(_REFERENCES) :]
     names = ["1 layer", "2 layers", "3 layers", "3 layers, residual"]
     assert [line["name"] for line in lines] == [*names, *(f"{name}, held-out" for name in names), "held-out"]
     assert "frequencies alone" in plateau["name"]
@@ -182,6 +187,11 @@ def test_held_out_perplexities_stand_beside_those_of_training(engine: IdleEngine
         assert all(line["line"]["dash"] == "dot" for line in dotted)
         assert [line["name"] for line in chart["data"]].count(_("held-out")) == 1  # in the legend
         assert all(quantity(values[-1]) in chart["description"] for values in held_out)
+        assert [line["name"] for line in chart["data"]][: len(_REFERENCES)] == [
+            _("uniform"),
+            _("unigram"),
+            *(_("{n}-gram").format(n=n) for n in (2, 3, 4, 5)),
+        ]
         table = dict(chart["table"])
         columns = [unpack(table[line["name"]]).tolist() for line in dotted]
         assert columns == [values.tolist() for values in held_out]
@@ -206,6 +216,13 @@ def test_a_draw_drops_about_its_share_and_predicting_drops_nothing() -> None:
     assert blank.mean() == pytest.approx(0.2, abs=0.03)
     np.testing.assert_allclose(training[~blank], prediction[~blank] / 0.8, rtol=1e-4)
     assert not np.isnan(prediction).any()
+    run = Run.open(DATA / "deep-en")
+    held_out = run.corpus.held_out[: training.shape[1]]
+    model = load_model(run)
+    loss = evaluate(model, run.corpus.vocabulary.encode(held_out))
+    assert f"and {quantity(perplexity(loss.nats, loss.characters))}." in chart["caption"]
+    share = quoted_from(run.corpus.training, run.config.probe).share
+    assert f"{share:.0%} of the text stands word for word in the training text." in chart["caption"]
 
 
 def test_one_layer_has_nothing_to_drop(engine: IdleEngine) -> None:

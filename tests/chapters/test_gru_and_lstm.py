@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from streamlit.testing.v1 import AppTest
 
 from rnnviz.analysis.holding import hold, largest_change, perplexity_of, true_probabilities
@@ -17,10 +18,14 @@ from rnnviz.analysis.side_by_side import (
     recall_cost,
     shipped_curves,
 )
+from rnnviz.analysis.surgery import Hold
 from rnnviz.i18n import LANGUAGES, quantity, translator
+from rnnviz.nn.execution import load_model
+from rnnviz.nn.surgery import operate
 from rnnviz.runs.folder import Run, Status
 from rnnviz.runs.reports import EpochReport
-from rnnviz.text.corpora import corpus_of
+from rnnviz.text.corpora import DATA, corpus_of
+from rnnviz.text.quotation import quoted_from
 from tests.chapters.helpers import charts, shipped_reading, unpack
 from tests.helpers import IdleEngine, open_app, read_quantity
 
@@ -94,6 +99,25 @@ def test_a_switch_shows_its_cost() -> None:
     assert measured(app)[0] == quantity(largest_change(held, "H", since))
     for one in (reading, held):
         assert quantity(perplexity_of(true_probabilities(one)[since:])) in charts(app)["limits"]["caption"]
+    share = quoted_from(Run.open(DATA / "gru-en").corpus.training, reading.trace.text).share
+    assert f"{share:.0%} of the text stands word for word in the training text." in charts(app)["limits"]["caption"]
+
+
+def test_the_cost_of_a_switch_is_also_that_on_held_out_text() -> None:
+    """As many characters as the page's text has, read by the model itself."""
+    caption = charts(open_app("lstm", tab="limits", **{"hold-F": "0"}))["limits"]["caption"]
+    run = Run.open(DATA / "lstm-en")
+    count = len(shipped_reading("lstm-en").trace.text)
+    ids, since = run.corpus.vocabulary.encode(run.corpus.held_out[:count]), count // 3
+    model = load_model(run)
+    operated = operate(model, [Hold("F", 0.0, first=since + 1), Hold("I", 0.0, first=since + 1)])
+    values = []
+    for each in (model, operated):
+        with torch.no_grad():
+            logits, _ = each(torch.from_numpy(ids[:, None]), each.initial_state(1))
+        chances = logits[:-1, 0].softmax(dim=1)[range(count - 1), ids[1:]].numpy()
+        values.append(quantity(float(np.exp(-np.log(chances[since:]).mean()))))
+    assert f"On as many held-out characters: {values[0]} and {values[1]}." in caption
 
 
 def test_with_one_reset_gate_for_all_units_both_forms_agree() -> None:
@@ -101,9 +125,11 @@ def test_with_one_reset_gate_for_all_units_both_forms_agree() -> None:
     learned = measured(open_app("gru", tab="reset"))
     app = open_app("gru", tab="reset", **{"reset-gate": "number"})
     assert learned[1] != learned[2]
-    difference, after, before = measured(app)
+    difference, after, before, held_out_after, held_out_before = measured(app)
     assert read_quantity(difference) < 1e-5
     assert after == before
+    assert held_out_after == held_out_before
+    assert learned[3] != learned[4]
 
 
 def test_the_memory_page_opens_at_the_largest_memory() -> None:

@@ -409,5 +409,6 @@ def test_the_switches_are_those_of_one_live_training(engine: IdleEngine) -> None
     app.run()
     chart = charts(app)["held_back"]
     assert len(chart["data"]) == before + 3
+    assert [line["name"] for line in chart["data"][:6]] == ["均匀猜测", "一元", *(f"{n} 元" for n in (2, 3, 4, 5))]
     assert re.search("你的：.*暂退 50%", chart["description"])
     assert D2L.name not in app.query_params

@@ -216,6 +216,8 @@ def test_carrying_is_measured_when_its_view_opens_and_again_on_request(
     monkeypatch.setattr(carrying, "_STEPS", 6)
     app = open_app("rnn", view="carry")
     assert list(charts(app)) == ["reset", "growth"]
+    names = [line.get("name") for line in charts(app)["reset"]["data"][:6]]
+    assert names == ["uniform", "unigram", "2-gram", "3-gram", "4-gram", "5-gram"]
     told, measured = charts(app)["reset"], carrying.reset_perplexities(str(DATA / "tiny-tanh"))
     for (name, column), resets in zip(told["table"][1:], measured, strict=True):
         assert name in ("perplexity, training", "perplexity, held-out")

@@ -273,6 +273,22 @@ def test_held_out_curves_are_dotted_in_the_colour_of_their_training_curve(langua
     assert len(curves.compared_figure(looks, 3, "y", {}, held_out={"b": held_out["b"]})["data"]) == 2
 
 
+def test_references_are_thin_lines_with_labels_beside_the_axis() -> None:
+    """The axis has room for them, and the legend does not name them; without any, there is no label."""
+    looks = {"a": (np.array([1, 2]), np.array([9.0, 2.0]), "#123456", 2.6)}
+    levels = {"uniform": 40, "2-gram": 12.34}
+    drawn = curves.compared_figure(looks, 2, "y", {"guess": 20.0}, references=levels)
+    figure = go.Figure(drawn)
+    uniform, counted, guess, _a = figure.data
+    assert (list(uniform.y), list(counted.y), list(counted.x)) == ([40, 40], [12.34, 12.34], [0, 2])
+    assert [line.showlegend for line in (uniform, counted, guess)] == [False, False, None]
+    assert counted.line.width < guess.line.width
+    assert [label.text for label in figure.layout.annotations] == ["2-gram 12.3", "uniform 40"]
+    assert 10 ** figure.layout.yaxis.range[1] > 40
+    assert figure.layout.margin.r > 60
+    assert not curves.compared_figure(looks, 2, "y", {})["layout"]["annotations"]
+
+
 def test_a_long_run_keeps_its_extremes() -> None:
     """Thousands of steps become a few hundred points, the highest and the lowest norm among them."""
     reports = steps(5000)

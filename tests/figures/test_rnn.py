@@ -105,6 +105,15 @@ def test_the_held_out_text_is_thin_and_dotted_beside_the_training_text() -> None
         assert figure.layout.yaxis.dtick == "D2"  # from 1.2 to 9
 
 
+def test_the_references_of_the_held_out_text_are_beside_the_axis() -> None:
+    """Each is a line across the picture, within the axis."""
+    figure = reset_figure(Resets(1.2, {1: 1.6, 4: 1.5}), Resets(1.3, {1: 9.0}), str, {"uniform": 40, "2-gram": 6.25})
+    uniform, counted = figure.data[:2]
+    assert (list(uniform.x), list(uniform.y), list(counted.y)) == ([1, 4], [40, 40], [6.25, 6.25])
+    assert [label.text for label in figure.layout.annotations][-2:] == ["2-gram 6.25", "uniform 40"]
+    assert 10 ** figure.layout.yaxis.range[1] > 40
+
+
 def test_growth_has_both_ways_in_both_pictures() -> None:
     """There are four lines with the measured numbers, labelled directly, in the reader's language."""
     growth = Growth({"detached": [5, 5, 5], "attached": [5, 9, 13]}, {"detached": [1, 1, 1], "attached": [1, 2, 3]}, {})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import streamlit as st
 
@@ -13,12 +15,13 @@ from rnnviz.figures.deep import dropout_figure
 from rnnviz.figures.kit import visible
 from rnnviz.i18n import quantity
 from rnnviz.runs.folder import Run
+from rnnviz.runs.recording import Array
 from rnnviz.ui.cell import with_model
 from rnnviz.ui.charts import Chart, Slider
 from rnnviz.ui.controls import pick
 from rnnviz.ui.frame import Frame
 from rnnviz.ui.pictures import pictures
-from rnnviz.ui.reading import readings_of
+from rnnviz.ui.reading import origin_in_words, readings_of
 
 _DRAWS = 8
 
@@ -36,8 +39,9 @@ def dropout(frame: Frame) -> None:
             st.info(_("A network of one layer has nothing between its layers to drop."))
             return
         names = [str(k + 1) for k in range(_DRAWS)]
+        held_out, origin = run.corpus.held_out[: len(text)], origin_in_words(run, text, _)
         pictures(
-            [_chart(frame, readings, share, k) for k in range(_DRAWS)],
+            [_chart(frame, readings, held_out, origin, share, k) for k in range(_DRAWS)],
             key="dropout",
             slider=Slider("draw", _("Training step, drawn anew"), names, names, 0),
         )
@@ -45,14 +49,26 @@ def dropout(frame: Frame) -> None:
     with_model(frame, "lstm", shipped_models(frame), lambda: train(frame), show)
 
 
-def _chart(frame: Frame, readings: tuple[Reading, ...], share: float, draw: int) -> Chart:
+def _chart(
+    frame: Frame,
+    readings: tuple[Reading, ...],
+    held_out: str,
+    origin: str,
+    share: float,
+    draw: int,
+) -> Chart:
     _ = frame.translate
     first = readings[0]
     dropped = read_with_dropout(readings, share, draw)
     training, prediction = true_probabilities(first, dropped.log_P), true_probabilities(first)
-    words = _("Perplexity of this text: {training} in this training step, {prediction} when predicting.").format(
-        training=quantity(perplexity_of(training)), prediction=quantity(perplexity_of(prediction))
-    )
+    said = _("Perplexity of this text: {training} in this training step, {prediction} when predicting.")
+    parts = [said.format(training=_perplexity(training), prediction=_perplexity(prediction)), origin]
+    if len(held_out) > 1:
+        unseen = replace(first, trace=replace(first.trace, text=held_out))
+        both = [read_with_dropout((unseen, *readings[1:]), dropped_share, draw) for dropped_share in (share, 0.0)]
+        one, other = (_perplexity(true_probabilities(unseen, each.log_P)) for each in both)
+        parts.append(_("On as many held-out characters: {one} and {other}.").format(one=one, other=other))
+    words = " ".join(parts)
     blank = float((dropped.handed[0] == 0).mean())
     return Chart(
         dropout_figure(first, dropped, (training, prediction), _),
@@ -68,3 +84,7 @@ def _chart(frame: Frame, readings: tuple[Reading, ...], share: float, draw: int)
         revision=first.trace.text,
         height=480,
     )
+
+
+def _perplexity(probabilities: Array) -> str:
+    return quantity(perplexity_of(probabilities))

@@ -22,10 +22,11 @@ from rnnviz.figures.deep import depth_colours, notes_points
 from rnnviz.figures.kit import Figure
 from rnnviz.i18n import quantity
 from rnnviz.runs.folder import Run
-from rnnviz.text.corpora import corpus_in, corpus_of
+from rnnviz.text.corpora import Corpus, corpus_in
 from rnnviz.ui.frame import Frame
 from rnnviz.ui.pictures import picture
-from rnnviz.ui.side_by_side import SideBySide, curves_of, curves_table, side_by_side
+from rnnviz.ui.references import levels_of_text
+from rnnviz.ui.side_by_side import SideBySide, curves_of, curves_table, shipped_corpus, side_by_side
 
 NOTES = {"1": "lstm", "2": "lstm-deep"}  # the lecture notes' experiments by their number of layers
 _frequencies = st.cache_data(frequency_perplexity)
@@ -40,12 +41,12 @@ def start(frame: Frame) -> None:
 
     def draw(runs: Mapping[str, Run], live: bool) -> None:
         if runs:
-            curves, text = curves_of(runs, live=live), next(iter(runs.values())).corpus.training
+            curves, corpus = curves_of(runs, live=live), next(iter(runs.values())).corpus
         else:
-            corpus = corpus_in(frame.language)
-            curves, text = shipped_curves(f"start-{frame.language}"), _shipped_text(corpus)
+            curves = shipped_curves(f"start-{frame.language}")
+            corpus = shipped_corpus(start_config("1", corpus_in(frame.language)))
         if curves:
-            _draw(frame, {labels[name]: curve for name, curve in curves.items()}, _frequencies(text))
+            _draw(frame, {labels[name]: curve for name, curve in curves.items()}, corpus)
         else:
             st.caption(_("The curves begin with the first epoch that has ended."))
 
@@ -71,7 +72,7 @@ def _draw_notes(frame: Frame) -> None:
     curves = {names[n]: curve for n, curve in notes_curves().items()}
     experiments, colours = dict(zip(curves, NOTES.values(), strict=True)), depth_colours(list(curves))
     steps = curves[names["1"]].step
-    figure = _figure(frame, curves, int(steps[-1]), {})
+    figure = _figure(frame, curves, int(steps[-1]), {}, shipped("notes").plan.corpus)
     for name, experiment in experiments.items():
         recorded = EXPERIMENTS[experiment].perplexity
         figure["data"].append(notes_points(steps[np.array(MARKS) - 1], recorded, name, colours[name], _))
@@ -100,17 +101,15 @@ def _notes_in_words(frame: Frame, name: str, curve: Curve, experiment: str) -> s
     )
 
 
-@st.cache_data
-def _shipped_text(corpus: str) -> str:
-    return corpus_of(start_config("1", corpus)).training
-
-
-def _draw(frame: Frame, curves: Mapping[str, Curve], plateau: float) -> None:
+def _draw(frame: Frame, curves: Mapping[str, Curve], corpus: Corpus) -> None:
     _ = frame.translate
+    plateau = _frequencies(corpus.training)
     words = " ".join(_in_words(frame, name, curve, plateau) for name, curve in curves.items())
     right = max(int(curve.step[-1]) for curve in curves.values())
     picture(
-        _figure(frame, curves, right, {_("frequencies alone: {value}").format(value=quantity(plateau)): plateau}),
+        _figure(
+            frame, curves, right, {_("frequencies alone: {value}").format(value=quantity(plateau)): plateau}, corpus
+        ),
         key="start",
         description=words,
         caption=words,
@@ -119,15 +118,18 @@ def _draw(frame: Frame, curves: Mapping[str, Curve], plateau: float) -> None:
     )
 
 
-def _figure(frame: Frame, curves: Mapping[str, Curve], right: int, references: Mapping[str, float]) -> Figure:
+def _figure(
+    frame: Frame, curves: Mapping[str, Curve], right: int, marks: Mapping[str, float], corpus: Corpus
+) -> Figure:
     colours = depth_colours(list(curves))
     return compared_figure(
         {name: (curve.step, curve.perplexity, colours[name], 2.6) for name, curve in curves.items()},
         right,
         frame.translate("perplexity"),
-        references,
+        marks,
         frame.translate,
         held_out={name: curve.held_out for name, curve in curves.items()},
+        references=levels_of_text(corpus, frame.translate),
     )
 
 

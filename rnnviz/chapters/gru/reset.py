@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import streamlit as st
 
-from rnnviz.analysis.holding import perplexity_of, true_probabilities, with_reset
+from rnnviz.analysis.holding import perplexity_of, read_anew, true_probabilities, with_reset
 from rnnviz.analysis.reading import Reading
 from rnnviz.figures.gru import reset_figure
 from rnnviz.figures.kit import visible
@@ -14,33 +14,50 @@ from rnnviz.ui.controls import pick
 from rnnviz.ui.frame import Frame
 from rnnviz.ui.limits import Limit, choose_reading, show_measured
 from rnnviz.ui.pictures import picture
+from rnnviz.ui.reading import origin_in_words
 
 
 def reset(frame: Frame) -> None:
     """Both forms read the text; with one number for all units as the reset gate they are the same."""
     _ = frame.translate
     switch, measured, place = st.container(), st.container(), st.container()
-    reading = choose_reading(frame, "gru")
-    if reading is None:
+    chosen = choose_reading(frame, "gru")
+    if chosen is None:
         return
+    run, reading = chosen
     names = {"vector": _("one for each unit, as learned"), "number": _("their mean, for all units")}
     gate = pick(switch, _("Reset gate"), tuple(names), "reset-gate", names.__getitem__)
-    after = with_reset(reading, "after", one_number=gate == "number")
-    before = with_reset(reading, "before", one_number=gate == "number")
+    after, before = _both(reading, one_number=gate == "number")
     difference = np.abs(after.trace.signal("H") - before.trace.signal("H"))
     values = {
         _("largest difference of $H_t$"): float(difference.max()),
-        _("perplexity, after"): perplexity_of(true_probabilities(after)),
-        _("perplexity, before"): perplexity_of(true_probabilities(before)),
+        _("perplexity, after"): _perplexity(after),
+        _("perplexity, before"): _perplexity(before),
     }
+    held_out = run.corpus.held_out[: len(reading.trace.text)]
+    if len(held_out) > 1:
+        there = _both(read_anew(reading, held_out), one_number=gate == "number")
+        values |= {
+            _("held-out, after"): _perplexity(there[0]),
+            _("held-out, before"): _perplexity(there[1]),
+        }
     show_measured(measured, [Limit(label, value) for label, value in values.items()])
     with place:
-        _show(frame, after, before)
+        _show(frame, after, before, origin_in_words(run, reading.trace.text, _))
     if "b_hn" in reading.weights:
         st.caption(_("This model has a bias b_hn, which has no place before the product: both forms go without it."))
 
 
-def _show(frame: Frame, after: Reading, before: Reading) -> None:
+def _both(reading: Reading, *, one_number: bool) -> tuple[Reading, Reading]:
+    """The text read with the reset gate after the product, and before it."""
+    return with_reset(reading, "after", one_number=one_number), with_reset(reading, "before", one_number=one_number)
+
+
+def _perplexity(reading: Reading) -> float:
+    return perplexity_of(true_probabilities(reading))
+
+
+def _show(frame: Frame, after: Reading, before: Reading, origin: str) -> None:
     _ = frame.translate
     difference = np.abs(after.trace.signal("H") - before.trace.signal("H"))
     picture(
@@ -49,7 +66,10 @@ def _show(frame: Frame, after: Reading, before: Reading) -> None:
         description=_(
             "Heatmap of the difference of the two states, at most {most}, on average {mean}; and the probability that "
             "each form gives to the true next character."
-        ).format(most=quantity(float(difference.max())), mean=quantity(float(difference.mean()))),
+        ).format(most=quantity(float(difference.max())), mean=quantity(float(difference.mean())))
+        + " "
+        + origin,
+        caption=origin,
         table={
             _("character"): visible(after.trace.text[:-1]),
             _("largest difference of H"): difference.max(axis=1)[:-1],

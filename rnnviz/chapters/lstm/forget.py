@@ -36,10 +36,10 @@ _LEAST_COST = 0.01  # for a letter that is known; below this, rounding and the c
 def forget(frame: Frame) -> None:
     """sigma(b_f)^t beside the forget gates of a trained model; then three trainings on delayed recall."""
     place = st.container()
-    reading = choose_reading(frame, "lstm")
-    if reading is not None:
+    chosen = choose_reading(frame, "lstm")
+    if chosen is not None:
         with place:
-            _show_retention(frame, reading)
+            _show_retention(frame, chosen[1])
     st.subheader(frame.translate("Delayed recall"))
     st.markdown(frame.lesson("recall"))
     _show_recall(frame)

@@ -19,9 +19,10 @@ def memory(frame: Frame) -> None:
     """C_t, O_t and H_t of one unit, at first the one whose memory cell grows largest."""
     _ = frame.translate
     place = st.container()
-    reading = choose_reading(frame, "lstm")
-    if reading is None:
+    chosen = choose_reading(frame, "lstm")
+    if chosen is None:
         return
+    _run, reading = chosen
     units = range(reading.hidden_size)
     largest = int(np.abs(reading.trace.signal("C")).max(axis=0).argmax())
     names = [_("unit {number}").format(number=unit) for unit in units]

@@ -24,11 +24,11 @@ from rnnviz.i18n import quantity
 from rnnviz.runs.folder import Run
 from rnnviz.runs.follower import REFRESH_SECONDS
 from rnnviz.text.corpora import Corpus
-from rnnviz.text.ngram import references
 from rnnviz.ui.forms import training_buttons
 from rnnviz.ui.frame import Frame, engine, settings, show_error, watching
 from rnnviz.ui.live import MOVING, live_part
 from rnnviz.ui.pictures import picture
+from rnnviz.ui.references import levels_of_text
 from rnnviz.ui.run_view import chosen_run, follow, phase_of, show_progress
 
 _shipped = cache(shipped_held_back)
@@ -109,23 +109,14 @@ def _draw(frame: Frame, run: Run | None, *, live: bool, early: bool) -> None:
         if epochs:
             mine = _("yours: {name}").format(name=_name(frame, switches_of(run.config) or ())), Learned.of(epochs)
     words = " ".join(_in_words(frame, name, curve) for name, curve in [*curves.items(), *([mine] if mine else [])])
-    order, value = _ngrams()
     picture(
-        held_back_figure(curves, mine, {_("{n}-gram").format(n=order): value}, _, early=early),
+        held_back_figure(curves, mine, levels_of_text(held_back_corpus(held_back_config(())), _), _, early=early),
         key="held_back",
         description=words,
         caption=words,
         table=_table(frame, curves | dict([mine] if mine else [])),
         height=430,
     )
-
-
-@cache
-def _ngrams() -> tuple[int, float]:
-    """The n-gram model of the plain training's text that predicts the held-out part best, and its perplexity."""
-    compared = references(held_back_corpus(held_back_config(())))
-    order = compared.best_order()
-    return order, compared.ngrams[order]
 
 
 def _in_words(frame: Frame, name: str, curve: Learned) -> str:

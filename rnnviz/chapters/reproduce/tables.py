@@ -26,7 +26,7 @@ from rnnviz.chapters.reproduce.series import (
 )
 from rnnviz.chapters.reproduce.texts import show_texts
 from rnnviz.errors import InputError
-from rnnviz.figures.references import reference_values
+from rnnviz.figures.references import reference_levels
 from rnnviz.figures.report import perplexity_text, report_files
 from rnnviz.figures.reproduce import common_limits, experiment_figure
 from rnnviz.i18n import duration, perplexity_names, why_not_a_language_model
@@ -107,7 +107,7 @@ def _name(frame: Frame, corpus: Corpus) -> str:
 def _charts(frame: Frame, results: Sequence[Result]) -> list[Chart]:
     _ = frame.translate
     compared = _references(results[0].plan.corpus)
-    lines = {_("uniform"): compared.uniform} | reference_values(compared, _)
+    lines = reference_levels(compared, _)
     limits = common_limits(results, lines)
     return [
         Chart(
