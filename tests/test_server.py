@@ -120,6 +120,7 @@ def test_scripts_are_loaded_beside_streamlits_own(path: str, charts: bool) -> No
     assert {address.removeprefix("app/static/") for _, address in named} <= set(files())
     for part in server._EARLY:
         assert page.count(f"/{part}.") == 1, "Streamlit calls this part otherwise"
+    assert ("BACKEND_BASE_URL" in page) == (path != "/")
 
 
 def test_scripts_are_handed_out_from_where_they_are_installed() -> None:
