@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnnviz.figures.kit import COLOURS, LEGEND, RUN_COLOURS, Drawn, Figure, decimate, log_ticks
-from rnnviz.figures.references import best_mark, edge_labels, reference_values, room
+from rnnviz.figures.references import HIGH_GAP, best_mark, edge_labels, reference_values, room
 from rnnviz.i18n import Translate, perplexity_names
 from rnnviz.runs.reports import EpochReport, GlobalNorms, best_held_out
 from rnnviz.text.ngram import References
@@ -161,7 +161,7 @@ def compared_figure(
     values = np.concatenate([values, *(held_out or {}).values()])
     values = values[np.isfinite(values) & (values > 0)]
     limits = (float(values.min()) / 1.05, float(values.max()) * 1.15)
-    layout, labels = _layout(_("training step"), title, right, limits), edge_labels(levels, limits)
+    layout, labels = _layout(_("training step"), title, right, limits), edge_labels(levels, limits, HIGH_GAP)
     if labels:
         layout["margin"]["r"] = room(labels)
     return {"data": lines + dotted, "layout": layout | {"annotations": labels}}

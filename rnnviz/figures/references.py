@@ -14,7 +14,9 @@ from rnnviz.runs.reports import EpochReport
 from rnnviz.text.ngram import References
 
 LABEL_SIZE = 11  # of the labels, in pixels
-_GAP = 0.11  # between two labels, as a share of the axis; a line of text where a chart is lowest, on a dashboard
+# Between two labels, as a share of the axis: a line of text where a chart is lowest, on a dashboard, and in one that
+# has at least 300 pixels.
+_GAP, HIGH_GAP = 0.11, 0.06
 
 
 def reference_values(references: References, translate: Translate) -> dict[str, float]:
@@ -31,11 +33,11 @@ def reference_levels(references: References, translate: Translate) -> dict[str, 
     return {_("uniform"): references.uniform} | reference_values(references, _)
 
 
-def edge_labels(values: Mapping[str, float], limits: tuple[float, float]) -> list[Drawn]:
+def edge_labels(values: Mapping[str, float], limits: tuple[float, float], gap: float = _GAP) -> list[Drawn]:
     """The names and values of horizontal lines of a log axis beside its right end, moved apart where they are close."""
     low, high = np.log10(limits)
     names = sorted(values, key=values.__getitem__)
-    places = within_axis(np.array([(np.log10(values[name]) - low) / (high - low) for name in names]), _GAP)
+    places = within_axis(np.array([(np.log10(values[name]) - low) / (high - low) for name in names]), gap)
     return [
         {
             "text": with_value(name, values[name]),

@@ -12,12 +12,11 @@ import numpy as np
 from rnnviz.analysis.held_back import Learned
 from rnnviz.analysis.reproduction import Result
 from rnnviz.figures.kit import COLOURS, Drawn, Figure, decimate, log_ticks
-from rnnviz.figures.references import LABEL_SIZE, best_mark, room, with_value, within_axis
+from rnnviz.figures.references import HIGH_GAP, LABEL_SIZE, best_mark, room, with_value, within_axis
 from rnnviz.i18n import Translate, perplexity_names
 from rnnviz.runs.reports import best_held_out
 
 _FAR = 0.095  # of the height: closer labels would cover each other
-_FAR_IN_A_HIGH_ONE = 0.06
 _ABOVE = 8  # pixels: what is published and the training curve stand at the bottom
 Limits = tuple[float, float]
 
@@ -187,7 +186,7 @@ def held_back_figure(
             lowest = int(held_out.argmin())
             lines.append(_dot(int(steps[lowest]), float(held_out[lowest]), name, colour) | {"xaxis": "x2"})
             labels.append(_Label(name, colour, float(held_out[-1])))
-    layout = _layout(right, limits, labels, _, _FAR_IN_A_HIGH_ONE)
+    layout = _layout(right, limits, labels, _, HIGH_GAP)
     step = {"title": {"text": _("training step")}, "range": [0, right * 1.02], "nticks": 5, "zeroline": False}
     layout["margin"] = {"l": 48, "r": 190, "t": 26, "b": 40}
     layout["xaxis"], layout["xaxis2"] = step | {"domain": [0, 0.47]}, step | {"domain": [0.53, 1]}

@@ -12,12 +12,13 @@ from plotly.subplots import make_subplots
 from rnnviz.cells import cell_of
 from rnnviz.figures.gates import Order, colours_of, gates_figure
 from rnnviz.figures.kit import COLOURS, MONOSPACE, Figure, visible
-from rnnviz.figures.references import edge_labels, room
+from rnnviz.figures.references import HIGH_GAP, edge_labels, room
 from rnnviz.i18n import Translate, quantity
 from rnnviz.runs.recording import Growth, Resets, Trace
 
 LINE_LENGTH = 24
 _HERE = "#F0A202"  # the frame around the current step
+_TICKS = 8  # at most, on an axis of perplexities
 
 
 def state_figures(trace: Trace, order: Order, translate: Translate = str) -> list[Figure]:
@@ -103,9 +104,8 @@ def reset_figure(
         )  # fmt: skip
     kept = _("carried on: {value}").format(value=quantity(training.carried))
     _say(figure, math.log10(x[0]), math.log10(training.carried), kept, "after", -14)
-    first, *later = training.by_window.values()
-    below = bool(later) and later[0] > first  # a rising curve would cross a label above it
-    _say(figure, math.log10(x[0]), math.log10(first), _("set to zero"), "before", -14 if below else 14)
+    above = max(list(training.by_window.values())[:3])  # as far as the label reaches
+    _say(figure, math.log10(x[0]), math.log10(above), _("set to zero"), "before", 14)
     if held_out:  # the curves fall to the right, so this corner is free
         figure.add_annotation(
             text=_("dotted: held-out"), showarrow=False, font={"size": 13},
@@ -114,7 +114,7 @@ def reset_figure(
     y = [value for resets, *_look in looks for value in (resets.carried, *resets.by_window.values())]
     y += levels.values()
     limits = min(y) / 1.15, max(y) * 1.15
-    labels = edge_labels(levels, limits)
+    labels = edge_labels(levels, limits, HIGH_GAP)
     for label in labels:
         figure.add_annotation(label)
     figure.update_layout(
@@ -122,10 +122,19 @@ def reset_figure(
         xaxis={"title": {"text": _("characters until the state is set to zero")}, "type": "log", "tickvals": x,
                "ticktext": [str(n) for n in x], "zeroline": False},
         yaxis={"title": {"text": _("perplexity")}, "type": "log", "tickformat": ",~r", "zeroline": False,
-               "range": [math.log10(limit) for limit in limits],
-               **({"dtick": "D2"} if max(y) > 3 * min(y) else {"nticks": 8})},
+               "range": [math.log10(limit) for limit in limits], "tickvals": _ticks(*limits)},
     )  # fmt: skip
     return figure
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Round numbers between two that may be close, at most eight."""
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for digits in ((1, 1.2, 1.4, 1.6, 1.8, 2, 2.5, 3, 4, 5, 6, 8), (1, 1.5, 2, 3, 5, 7), (1, 2, 5), (1,)):
+        ticks = [digit * 10.0**n for n in decades for digit in digits if low <= digit * 10.0**n <= high]
+        if len(ticks) <= _TICKS:
+            break
+    return ticks
 
 
 def growth_figure(growth: Growth, translate: Translate = str) -> go.Figure:

@@ -102,7 +102,7 @@ def test_the_held_out_text_is_thin_and_dotted_beside_the_training_text() -> None
         assert (dotted.line.dash, carried.line.dash) == ("dot", "dot")
         assert dotted.line.width < points.line.width
         assert said in [label.text for label in figure.layout.annotations]
-        assert figure.layout.yaxis.dtick == "D2"  # from 1.2 to 9
+        assert list(figure.layout.yaxis.tickvals) == [1.5, 2, 3, 5, 7, 10]
 
 
 def test_the_references_of_the_held_out_text_are_beside_the_axis() -> None:

@@ -10,6 +10,7 @@ from rnnviz.analysis.reading import Reading
 from rnnviz.figures.gru import reset_figure
 from rnnviz.figures.kit import visible
 from rnnviz.i18n import quantity
+from rnnviz.runs.folder import Run
 from rnnviz.ui.controls import pick
 from rnnviz.ui.frame import Frame
 from rnnviz.ui.limits import Limit, choose_reading, show_measured
@@ -34,16 +35,9 @@ def reset(frame: Frame) -> None:
         _("perplexity, after"): _perplexity(after),
         _("perplexity, before"): _perplexity(before),
     }
-    held_out = run.corpus.held_out[: len(reading.trace.text)]
-    if len(held_out) > 1:
-        there = _both(read_anew(reading, held_out), one_number=gate == "number")
-        values |= {
-            _("held-out, after"): _perplexity(there[0]),
-            _("held-out, before"): _perplexity(there[1]),
-        }
     show_measured(measured, [Limit(label, value) for label, value in values.items()])
     with place:
-        _show(frame, after, before, origin_in_words(run, reading.trace.text, _))
+        _show(frame, after, before, _words(frame, run, reading, one_number=gate == "number"))
     if "b_hn" in reading.weights:
         st.caption(_("This model has a bias b_hn, which has no place before the product: both forms go without it."))
 
@@ -57,7 +51,19 @@ def _perplexity(reading: Reading) -> float:
     return perplexity_of(true_probabilities(reading))
 
 
-def _show(frame: Frame, after: Reading, before: Reading, origin: str) -> None:
+def _words(frame: Frame, run: Run, reading: Reading, *, one_number: bool) -> str:
+    """How well the model knows the text, and what both forms have on held-out text."""
+    _ = frame.translate
+    parts = [origin_in_words(run, reading.trace.text, _)]
+    held_out = run.corpus.held_out[: len(reading.trace.text)]
+    if len(held_out) > 1:
+        after, before = _both(read_anew(reading, held_out), one_number=one_number)
+        said = _("On as many held-out characters the perplexity is {after} after the product and {before} before it.")
+        parts.append(said.format(after=quantity(_perplexity(after)), before=quantity(_perplexity(before))))
+    return " ".join(parts)
+
+
+def _show(frame: Frame, after: Reading, before: Reading, words: str) -> None:
     _ = frame.translate
     difference = np.abs(after.trace.signal("H") - before.trace.signal("H"))
     picture(
@@ -68,8 +74,8 @@ def _show(frame: Frame, after: Reading, before: Reading, origin: str) -> None:
             "each form gives to the true next character."
         ).format(most=quantity(float(difference.max())), mean=quantity(float(difference.mean())))
         + " "
-        + origin,
-        caption=origin,
+        + words,
+        caption=words,
         table={
             _("character"): visible(after.trace.text[:-1]),
             _("largest difference of H"): difference.max(axis=1)[:-1],
