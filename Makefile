@@ -97,8 +97,8 @@ $(BIN)/python -m rnnviz.runs.shipping build/$(1) data/$(1) $(or $(3),0) $(4)
 endef
 
 example: $(VENV)/.installed
-	$(call ship,example-en,--preset quick --corpus tales-en)
-	$(call ship,example-zh,--preset quick --corpus lyrics-zh)
+	$(call ship,example-en,--preset quick --corpus tales-en,0,best)
+	$(call ship,example-zh,--preset quick --corpus lyrics-zh,0,best)
 	$(call ship,tiny-tanh,$(TINY) --activation tanh --learning-rate 0.02 --clip 1)
 	$(call ship,tiny-relu,$(TINY) --activation relu --learning-rate 0.005 --clip 0.3 --seed 6)
 	$(BIN)/python -m rnnviz.nn.gradients data/gradients

@@ -10,11 +10,12 @@ import pytest
 
 from rnnviz.config import PRESETS, ModelConfig, TrainConfig
 from rnnviz.i18n import LANGUAGES
+from rnnviz.nn.execution import load_model
 from rnnviz.nn.model import LanguageModel
 from rnnviz.nn.tracing import trace
 from rnnviz.nn.training import Trainer, evaluate, perplexity
-from rnnviz.runs.folder import Run
-from rnnviz.runs.reports import PredictionReport, StepReport
+from rnnviz.runs.folder import BEST, Run
+from rnnviz.runs.reports import PredictionReport, StepReport, best_held_out
 from rnnviz.text.corpora import DATA, Corpus, read, split
 from rnnviz.text.quotation import quoted_from
 from tests.chapters.helpers import OWN_TEXT, check_example, epochs_of, refers_to, run_code, said, shipped_example
@@ -32,6 +33,19 @@ def test_the_example_is_the_run_that_ships() -> None:
         config = shipped_example(language).config
         assert (config.epochs, config.batch_size, config.num_steps) == (quick.epochs, quick.batch_size, quick.num_steps)
         assert (config.optimizer, config.learning_rate, config.clip) == ("adam", quick.learning_rate, quick.clip)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_best_epochs_weights_ship_with_the_example(language: str) -> None:
+    """They have the held-out perplexity that its curve marks, but for the rounding to half precision."""
+    run = shipped_example(language)
+    best = best_held_out(epochs_of(run))
+    assert best is not None
+    loss = evaluate(load_model(run, BEST), run.corpus.vocabulary.encode(run.corpus.held_out))
+    assert perplexity(loss.nats, loss.characters) == pytest.approx(best.held_out_perplexity, rel=1e-3)
+    last = epochs_of(run)[-1].held_out_perplexity
+    assert last is not None
+    assert last > 1.01 * perplexity(loss.nats, loss.characters)
 
 
 # What the curves mean

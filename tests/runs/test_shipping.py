@@ -9,7 +9,7 @@ import numpy as np
 from rnnviz.config import ModelConfig, TrainConfig
 from rnnviz.nn.execution import Execution
 from rnnviz.nn.training import Trainer
-from rnnviz.runs.folder import Run
+from rnnviz.runs.folder import BEST, Run
 from rnnviz.runs.reports import StepReport
 from rnnviz.runs.shipping import ship
 from rnnviz.text.corpora import Corpus
@@ -37,7 +37,12 @@ def test_a_shipped_run_can_be_looked_at(tmp_path: Path) -> None:
         np.testing.assert_array_equal(weights, run.load_checkpoint().weights()[name])
     assert shipped.reports() == run.reports()
     assert shipped.recording() is not None
+    assert not shipped.has_best
     assert ship(run, tmp_path / "shipped").checkpoint_steps() == []
+    with_best = ship(run, tmp_path / "best", best=True)
+    for name, weights in with_best.load_checkpoint(BEST).weights().items():
+        assert weights.dtype == np.float16
+        np.testing.assert_allclose(weights, run.load_checkpoint(BEST).weights()[name], rtol=1e-3, atol=1e-6)
     short = ship(run, tmp_path / "short", steps_told=False).reports()
     assert short == [report for report in run.reports() if not isinstance(report, StepReport)]
     assert 0 < len(short) < len(run.reports())
