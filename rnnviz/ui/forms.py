@@ -44,10 +44,8 @@ _NUMBERS = (  # the settings in the order of the form
 
 def _apply(preset: Preset) -> None:
     """Set every setting to the value of a new preset."""
-    values = preset.config.settings()
-    for key in (*_NUMBERS, *_CHOICES, *_TOGGLES, "probe"):
-        st.session_state[key] = min(values[key], _highest(key)) if key in _NUMBERS else values[key]
-    st.session_state["prefixes"] = ", ".join(values["prefixes"])
+    for key, value in _allowed(preset.config).items():
+        st.session_state[key] = ", ".join(value) if key == "prefixes" else value
 
 
 def choose_text(frame: Frame, place: Any, default: str = "") -> str:
@@ -103,6 +101,7 @@ _STEPS = {"dropout": 0.1, "weight_decay": 0.01}
 _TOGGLES = ("bidirectional", "residual", "keep_line_breaks")
 _ONLY_FOR = {setting: cell.name for cell in all_cells() for setting in cell.settings}
 _CHOICES = ("cell", "implementation", "reset", "activation", "initialisation", "sampling", "optimizer")
+_SETTINGS = (*_CHOICES, *_NUMBERS, *_TOGGLES, "prefixes", "probe")
 
 
 def training_bar(frame: Frame, run: Run | None, errors: Any) -> bool:
@@ -121,8 +120,12 @@ def training_bar(frame: Frame, run: Run | None, errors: Any) -> bool:
     live = run is not None and engine().view(run.id).status.state in LIVE
     with st.container(horizontal=True, vertical_alignment="center", key="training-bar"):
         summary = st.container(width="content")
-        with st.container(width="content"), st.expander(_("Change"), expanded=run is None and _own_text_chosen()):
-            config, place = training_form(frame, errors)
+        expanded = run is None and _own_text_chosen()
+        folded = st.container(width="content").expander(
+            _("Change"), expanded=expanded, key="open-form", on_change="rerun"
+        )
+        with folded:
+            config, place = training_form(frame, errors, opened=bool(folded.open))
             with place:
                 corpus = chosen_corpus(frame, config, _("Training characters"), errors) if config else None
             unattended_toggle(frame, run)
@@ -164,10 +167,12 @@ def _in_one_line(frame: Frame, config: TrainConfig) -> str:
     return _(", ").join([names[model.cell], units, *layers, *both, text, rate, clip])
 
 
-def training_form(frame: Frame, errors: Any) -> tuple[TrainConfig | None, Any]:
+def training_form(frame: Frame, errors: Any, *, opened: bool) -> tuple[TrainConfig | None, Any]:
     """The form: text and preset first, then all settings. Returns the place between them for the visitor's own text.
 
-    There is no configuration, but an error, if settings contradict each other.
+    The settings are drawn once the form has been `opened`, or once one of them is in the address: 24 controls would
+    delay the page's first picture. Until then they are the preset's. There is no configuration, but an error, if
+    settings contradict each other.
     """
     _ = frame.translate
     left, right = st.columns(2)
@@ -179,12 +184,20 @@ def training_form(frame: Frame, errors: Any) -> tuple[TrainConfig | None, Any]:
         _apply(PRESETS[chosen])
     st.session_state["applied"] = chosen
     place = st.container()
-    values = _settings(frame, PRESETS[chosen].config)
+    start = PRESETS[chosen].config
+    known = {*st.session_state, *st.query_params}
+    values = _settings(frame, start) if opened or known.intersection(_SETTINGS) else _allowed(start)
     try:
         return TrainConfig().with_settings({**values, "corpus": text}), place
     except InputError as error:
         show_error(frame, error, errors)
         return None, place
+
+
+def _allowed(preset: TrainConfig) -> dict[str, Any]:
+    """Every setting of the form, as far as this server allows the preset's value."""
+    values = preset.settings()
+    return {name: min(values[name], _highest(name)) if name in _NUMBERS else values[name] for name in _SETTINGS}
 
 
 def _settings(frame: Frame, preset: TrainConfig) -> dict[str, Any]:

@@ -52,6 +52,12 @@ def by_step(app: AppTest, slider: str) -> list[str]:
     return str(element.value).split("\n\n")
 
 
+def open_form(app: AppTest) -> None:
+    """Open the form of the Train page, which draws its settings."""
+    app.session_state["open-form"] = True
+    app.run()
+
+
 def containers(block: Any) -> Iterator[Any]:
     """All containers within a block."""
     for child in getattr(block, "children", {}).values():
