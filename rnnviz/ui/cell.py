@@ -162,7 +162,7 @@ def show_cell(frame: Frame, cell: CellName, shipped: Mapping[str, str]) -> None:
             cell_view(
                 frame,
                 reading,
-                key="cell",
+                key="cell-view",
                 revision=revision_of(frame, run, text, phase),
                 back=None if phase == MOVING else run,
             )

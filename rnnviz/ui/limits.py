@@ -115,9 +115,8 @@ def _in_words(frame: Frame, run: Run, reading: Reading, held: Mapping[str, float
     parts = [said.format(**_perplexities(reading, held)), origin_in_words(run, text, _)]
     held_out = run.corpus.held_out[: len(text)]
     if len(held_out) > 1:
-        said = _("On as many held-out characters: {one} and {other}.")
-        there = _perplexities(read_anew(reading, held_out), held)
-        parts.append(said.format(one=there["trained"], other=there["held"]))
+        said = _("On as many held-out characters: {trained} as trained, {held} with the gates held.")
+        parts.append(said.format(**_perplexities(read_anew(reading, held_out), held)))
     return " ".join(parts)
 
 

@@ -80,7 +80,7 @@ def readings_of(frame: Frame, run: Run, text: str, cell: CellName, *, most_layer
 def origin_in_words(run: Run, text: str, translate: Translate) -> str:
     """How much of a text the model was trained on, which a perplexity of the text depends on."""
     _ = translate
-    said = _("{share:.0%} of the text stands word for word in the training text.")
+    said = _("{share:.0%} of this text occurs verbatim in the training text.")
     return said.format(share=quoted_from(run.corpus.training, text).share)
 
 

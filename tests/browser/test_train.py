@@ -102,6 +102,24 @@ def test_charts_are_painted_before_plotly_is_there(browser: Browser, server: Ser
         assert [size(chart(page, name).locator(".plot-container")) for name in names] == painted
 
 
+def test_the_settings_stand_in_rows(browser: Browser, server: Server) -> None:
+    """They come once the form is opened; no control is pushed down by room that is kept for a picture."""
+    tall = """(key) => [...document.querySelectorAll(`.st-key-${key} [data-testid=stElementContainer]`)]
+      .map((place) => [place.className, place.getBoundingClientRect().height]).filter(([, height]) => height > 120)"""
+    for page in visit(browser, viewport={"width": 1280, "height": 800}):
+        page.goto(f"{server.url}/train")
+        page.get_by_text("Change", exact=True).click()
+        rows = [page.get_by_role("combobox", name=name) for name in ("Cell", "Implementation", "Reset gate (GRU)")]
+        for control in rows:
+            expect(control).to_be_visible(timeout=60_000)
+        assert page.evaluate(tall, "open-form") == []
+        page.goto(f"{server.url}/gradients?tab=scale")
+        expect(page.locator(".st-key-cell")).to_be_visible(timeout=60_000)
+        box = page.locator(".st-key-cell").bounding_box()
+        assert box is not None
+        assert box["height"] < 120
+
+
 def test_all_that_moves_is_on_one_screen_and_nothing_is_pushed(browser: Browser, server: Server) -> None:
     """At three sizes, in both languages, while a run goes on; pressing Train shifts nothing that was there.
 

@@ -144,8 +144,9 @@ def test_residuals_end_the_wait(language: str) -> None:
     said(
         "deep",
         "start_why",
-        en="three layers leave the dashed line before a single one does, and end below all others",
-        zh="三层的网络比一层的更早离开虚线，最后也比其他几个都低",
+        en="the residual network of three layers leaves the dashed line before the network of one layer does, and ends "
+        "with the lowest training perplexity",
+        zh="三层的残差网络比一层的更早离开虚线，最后的训练困惑度也最低",
     )
     curves = shipped_curves(f"start-{language}")
     plateau = frequency_perplexity(corpus_of(start_config("1", corpus_in(language))).training)
@@ -153,7 +154,7 @@ def test_residuals_end_the_wait(language: str) -> None:
     assert left["3-residual"] is not None
     assert left["3-residual"] < (left["1"] or 0)
     assert curves["3-residual"].perplexity[-1] == min(curve.perplexity[-1] for curve in curves.values())
-    said("deep", "start_why", en="they end above all others: they have learned", zh="它最后却比其他几个都高：它把")
+    said("deep", "start_why", en="it ends with the highest: it has learned", zh="它最后的困惑度却最高：它把")
     assert curves["3-residual"].held_out[-1] == max(curve.held_out[-1] for curve in curves.values())
 
 
@@ -297,8 +298,8 @@ def test_in_the_notes_setting_two_layers_start_slower_as_well() -> None:
     early, late = said(
         "deep",
         "start_notes",
-        en="at epoch # they have more than twice the perplexity of one, and by epoch # they have almost caught up",
-        zh="第 # 个迭代周期，两层的困惑度是一层的两倍多；到第 # 个，已几乎追上",
+        en="at epoch # its perplexity is more than twice that of one layer, and at epoch # it has almost caught up",
+        zh="第 # 个迭代周期，两层的困惑度是一层的两倍多；到第 # 个迭代周期，两层的已几乎追上一层的",
     )
     assert late == MARKS[0]
     results = {result.experiment.name: result for result in shipped("notes").results}

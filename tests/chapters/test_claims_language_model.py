@@ -193,7 +193,9 @@ def test_more_text_raises_the_training_curve_and_lowers_the_held_out_one(name: s
 
 def test_the_lyrics_have_as_many_training_characters_as_the_page_says() -> None:
     """They have fewer than asked for, since the text ends; the tales have all."""
-    (there_are,) = said("language_model", "try", en="the lyrics have only #", zh="歌词总共只有 # 个")
+    (there_are,) = said(
+        "language_model", "try", en="the training part of the lyrics has only #", zh="歌词的训练部分只有 # 个"
+    )
     assert len(corpus_of("lyrics-zh", 30_000).training) == there_are
     assert len(corpus_of("tales-en", 30_000).training) == 30_000
 

@@ -220,9 +220,9 @@ def test_a_draw_drops_about_its_share_and_predicting_drops_nothing() -> None:
     held_out = run.corpus.held_out[: training.shape[1]]
     model = load_model(run)
     loss = evaluate(model, run.corpus.vocabulary.encode(held_out))
-    assert f"and {quantity(perplexity(loss.nats, loss.characters))}." in chart["caption"]
+    assert f"training step, {quantity(perplexity(loss.nats, loss.characters))} when predicting." in chart["caption"]
     share = quoted_from(run.corpus.training, run.config.probe).share
-    assert f"{share:.0%} of the text stands word for word in the training text." in chart["caption"]
+    assert f"{share:.0%} of this text occurs verbatim in the training text." in chart["caption"]
 
 
 def test_one_layer_has_nothing_to_drop(engine: IdleEngine) -> None:

@@ -100,7 +100,7 @@ def test_a_switch_shows_its_cost() -> None:
     for one in (reading, held):
         assert quantity(perplexity_of(true_probabilities(one)[since:])) in charts(app)["limits"]["caption"]
     share = quoted_from(Run.open(DATA / "gru-en").corpus.training, reading.trace.text).share
-    assert f"{share:.0%} of the text stands word for word in the training text." in charts(app)["limits"]["caption"]
+    assert f"{share:.0%} of this text occurs verbatim in the training text." in charts(app)["limits"]["caption"]
 
 
 def test_the_cost_of_a_switch_is_also_that_on_held_out_text() -> None:
@@ -117,7 +117,7 @@ def test_the_cost_of_a_switch_is_also_that_on_held_out_text() -> None:
             logits, _ = each(torch.from_numpy(ids[:, None]), each.initial_state(1))
         chances = logits[:-1, 0].softmax(dim=1)[range(count - 1), ids[1:]].numpy()
         values.append(quantity(float(np.exp(-np.log(chances[since:]).mean()))))
-    assert f"On as many held-out characters: {values[0]} and {values[1]}." in caption
+    assert f"On as many held-out characters: {values[0]} as trained, {values[1]} with the gates held." in caption
 
 
 def test_with_one_reset_gate_for_all_units_both_forms_agree() -> None:
@@ -135,7 +135,7 @@ def test_with_one_reset_gate_for_all_units_both_forms_agree() -> None:
 
 
 def held_out_of(app: AppTest) -> tuple[str, str]:
-    said = r"held-out characters the perplexity is (\S+) after the product and (\S+) before it"
+    said = r"held-out characters the perplexity is (\S+) with the reset gate after the product and (\S+) before it"
     found = re.search(said, charts(app)["reset"]["caption"])
     assert found
     return found[1], found[2]

@@ -66,8 +66,9 @@ def _chart(
     if len(held_out) > 1:
         unseen = replace(first, trace=replace(first.trace, text=held_out))
         both = [read_with_dropout((unseen, *readings[1:]), dropped_share, draw) for dropped_share in (share, 0.0)]
-        one, other = (_perplexity(true_probabilities(unseen, each.log_P)) for each in both)
-        parts.append(_("On as many held-out characters: {one} and {other}.").format(one=one, other=other))
+        there = [_perplexity(true_probabilities(unseen, each.log_P)) for each in both]
+        said = _("On as many held-out characters: {training} in this training step, {prediction} when predicting.")
+        parts.append(said.format(training=there[0], prediction=there[1]))
     words = " ".join(parts)
     blank = float((dropped.handed[0] == 0).mean())
     return Chart(

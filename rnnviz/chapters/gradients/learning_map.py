@@ -60,7 +60,8 @@ def _draw_map(frame: Frame, name: str, seed: int, computing: bool) -> None:
             else _("Not computed yet: 63 trainings of 60 steps, about 20 seconds.")
         )
     not_held_out = _(
-        "The perplexity is of the training text; nothing is held out, as all that counts is what diverges."
+        "The map shows the training perplexity. No text is held out, because the question is only which trainings "
+        "diverge."
     )
     st.caption(not_held_out)
     rates = learning_rates(name)

@@ -58,7 +58,10 @@ def _words(frame: Frame, run: Run, reading: Reading, *, one_number: bool) -> str
     held_out = run.corpus.held_out[: len(reading.trace.text)]
     if len(held_out) > 1:
         after, before = _both(read_anew(reading, held_out), one_number=one_number)
-        said = _("On as many held-out characters the perplexity is {after} after the product and {before} before it.")
+        said = _(
+            "On as many held-out characters the perplexity is {after} with the reset gate after the product and "
+            "{before} before it."
+        )
         parts.append(said.format(after=quantity(_perplexity(after)), before=quantity(_perplexity(before))))
     return " ".join(parts)
 
