@@ -86,8 +86,11 @@ def test_a_server_that_is_terminated_leaves_its_runs_paused(app: App, tmp_path: 
 
 
 def test_the_page_process_stays_small_after_two_hundred_runs(app: App, tmp_path: Path) -> None:
-    """Runs are opened by two hundred visitors who leave again; the last sixty need no more memory."""
-    names = copies(tmp_path, 200)
+    """Runs are opened by visitors who leave again; after two hundred, memory that grows once does not grow again.
+
+    What leaks for each run would be in both of the last two spans of sixty.
+    """
+    names = copies(tmp_path, 260)
     sizes: list[float] = []
 
     async def visit(name: str) -> None:
@@ -101,7 +104,8 @@ def test_the_page_process_stays_small_after_two_hundred_runs(app: App, tmp_path:
             sizes.append(psutil.Process(app.process.pid).memory_info().rss / MIB)
 
     asyncio.run(all_of_them())
-    assert sizes[199] - sizes[139] < 8, [round(size) for size in sizes[::20]]
+    growth = sizes[199] - sizes[139], sizes[259] - sizes[199]
+    assert min(growth) < 8, [round(size) for size in sizes[::20]]
 
 
 def test_a_hosted_server_is_loaded_with_runs_that_it_allows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

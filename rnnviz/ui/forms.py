@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -120,12 +121,8 @@ def training_bar(frame: Frame, run: Run | None, errors: Any) -> bool:
     live = run is not None and engine().view(run.id).status.state in LIVE
     with st.container(horizontal=True, vertical_alignment="center", key="training-bar"):
         summary = st.container(width="content")
-        expanded = run is None and _own_text_chosen()
-        folded = st.container(width="content").expander(
-            _("Change"), expanded=expanded, key="open-form", on_change="rerun"
-        )
-        with folded:
-            config, place = training_form(frame, errors, opened=bool(folded.open))
+        with st.container(width="content"), st.expander(_("Change"), expanded=run is None and _own_text_chosen()):
+            config, place = training_form(frame, errors)
             with place:
                 corpus = chosen_corpus(frame, config, _("Training characters"), errors) if config else None
             unattended_toggle(frame, run)
@@ -167,12 +164,12 @@ def _in_one_line(frame: Frame, config: TrainConfig) -> str:
     return _(", ").join([names[model.cell], units, *layers, *both, text, rate, clip])
 
 
-def training_form(frame: Frame, errors: Any, *, opened: bool) -> tuple[TrainConfig | None, Any]:
+def training_form(frame: Frame, errors: Any) -> tuple[TrainConfig | None, Any]:
     """The form: text and preset first, then all settings. Returns the place between them for the visitor's own text.
 
-    The settings are drawn once the form has been `opened`, or once one of them is in the address: 24 controls would
-    delay the page's first picture. Until then they are the preset's. There is no configuration, but an error, if
-    settings contradict each other.
+    The settings are drawn once the visitor asks for all, or the address names one: 24 controls would delay the page's
+    first picture. Until then they are the preset's. There is no configuration, but an error, if settings contradict
+    each other.
     """
     _ = frame.translate
     left, right = st.columns(2)
@@ -185,8 +182,12 @@ def training_form(frame: Frame, errors: Any, *, opened: bool) -> tuple[TrainConf
     st.session_state["applied"] = chosen
     place = st.container()
     start = PRESETS[chosen].config
-    known = {*st.session_state, *st.query_params}
-    values = _settings(frame, start) if opened or known.intersection(_SETTINGS) else _allowed(start)
+    if {*st.session_state, *st.query_params}.intersection((*_SETTINGS, "all-shown")):
+        values = _settings(frame, start)
+    else:
+        values = _allowed(start)
+        show_all = partial(st.session_state.__setitem__, "all-shown", True)
+        st.button(_("All settings"), icon=":material/tune:", key="all-settings", on_click=show_all)
     try:
         return TrainConfig().with_settings({**values, "corpus": text}), place
     except InputError as error:

@@ -63,6 +63,7 @@ def test_a_model_trained_elsewhere_is_uploaded(page: Page, server: Server) -> No
     for key, data in files.items():
         box = page.locator(f".st-key-{key} input[type=file]")
         box.set_input_files({"name": key, "mimeType": "", "buffer": data})
+        expect(page.locator(f".st-key-{key}")).to_contain_text(key)  # as a visitor sees it before the next one
     page.locator(".st-key-open-own button").click()
     page.wait_for_url(re.compile("run=[0-9a-f]{20}"))
     wait_until(lambda: page.evaluate("document.querySelector('.cell-view')?.cellView?.packed?.order.length") == 6)

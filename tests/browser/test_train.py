@@ -103,16 +103,17 @@ def test_charts_are_painted_before_plotly_is_there(browser: Browser, server: Ser
 
 
 def test_the_settings_stand_in_rows(browser: Browser, server: Server) -> None:
-    """They come once the form is opened; no control is pushed down by room that is kept for a picture."""
+    """They come once all are asked for; no control is pushed down by room that is kept for a picture."""
     tall = """(key) => [...document.querySelectorAll(`.st-key-${key} [data-testid=stElementContainer]`)]
       .map((place) => [place.className, place.getBoundingClientRect().height]).filter(([, height]) => height > 120)"""
     for page in visit(browser, viewport={"width": 1280, "height": 800}):
         page.goto(f"{server.url}/train")
         page.get_by_text("Change", exact=True).click()
+        page.get_by_role("button", name="All settings").click()
         rows = [page.get_by_role("combobox", name=name) for name in ("Cell", "Implementation", "Reset gate (GRU)")]
         for control in rows:
             expect(control).to_be_visible(timeout=60_000)
-        assert page.evaluate(tall, "open-form") == []
+        assert page.evaluate(tall, "training-bar") == []
         page.goto(f"{server.url}/gradients?tab=scale")
         expect(page.locator(".st-key-cell")).to_be_visible(timeout=60_000)
         box = page.locator(".st-key-cell").bounding_box()

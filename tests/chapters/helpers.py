@@ -52,10 +52,9 @@ def by_step(app: AppTest, slider: str) -> list[str]:
     return str(element.value).split("\n\n")
 
 
-def open_form(app: AppTest) -> None:
-    """Open the form of the Train page, which draws its settings."""
-    app.session_state["open-form"] = True
-    app.run()
+def show_settings(app: AppTest) -> None:
+    """Ask for all settings of the Train page's form."""
+    app.button(key="all-settings").click().run()
 
 
 def containers(block: Any) -> Iterator[Any]:

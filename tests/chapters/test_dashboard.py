@@ -22,7 +22,7 @@ from rnnviz.text.corpora import DATA
 from rnnviz.text.quotation import quoted_from
 from rnnviz.ui.frame import Frame
 from rnnviz.ui.run_view import newest_curves
-from tests.chapters.helpers import by_step, charts, groups, open_form
+from tests.chapters.helpers import by_step, charts, groups, show_settings
 from tests.helpers import IdleEngine, open_app
 
 WAYS = ("forward", "backward")
@@ -151,7 +151,7 @@ def test_the_one_line_is_that_of_the_run_until_the_form_is_changed(engine: IdleE
     ours, form = "GRU, 48 units, tales.txt, Adam 0.01, θ 0.3", "GRU, 17 units, Tales (English), Adam 0.01, θ 0.3"
     app = open_app("train", run=folder.name)
     assert line(app) == line(open_app("train", run=folder.name, view="watch")) == ours
-    open_form(app)
+    show_settings(app)
     app.number_input(key="hidden_size").set_value(17).run()
     assert line(app) == form
     engine.states[folder.name] = Status("running")

@@ -37,7 +37,7 @@ from rnnviz.ui.frame import PAGES, title_of_tab
 from rnnviz.ui.live import HALTED_SECONDS, REFRESH_SECONDS
 from rnnviz.ui.pictures import _whole_numbers
 from rnnviz.ui.run_view import newest_curves
-from tests.chapters.helpers import cells_of, charts, containers, open_form
+from tests.chapters.helpers import cells_of, charts, containers, show_settings
 from tests.helpers import APP, IdleEngine, open_app, until
 
 THEMES = ("light", "dark")
@@ -209,16 +209,17 @@ def test_settings_come_from_the_address_and_go_into_the_run(engine: IdleEngine) 
     assert config.prefixes == ("(", "[[")
 
 
-def test_the_settings_are_drawn_once_the_form_is_opened_or_the_address_names_one(engine: IdleEngine) -> None:
-    """Before that the preset's are trained, and opening the form changes nothing."""
+def test_the_settings_are_drawn_once_all_are_asked_for_or_the_address_names_one(engine: IdleEngine) -> None:
+    """Before that the preset's are trained, and asking for all changes nothing."""
     app = open_app("train", corpus="sums")
     assert "hidden_size" not in {box.key for box in app.number_input}
     app.button(key="train").click().run()
     opened = open_app("train", corpus="sums")
-    open_form(opened)
+    show_settings(opened)
     opened.button(key="train").click().run()
     named = open_app("train", corpus="sums", seed="0")
     assert "hidden_size" in {box.key for box in named.number_input}
+    assert "all-settings" not in {button.key for button in (*opened.button, *named.button)}
     named.button(key="train").click().run()
     configs = [config for config, _run_id in engine.submitted]
     assert configs == 3 * [PRESETS["quick"].config.with_settings({"corpus": "sums"})]
@@ -227,7 +228,7 @@ def test_the_settings_are_drawn_once_the_form_is_opened_or_the_address_names_one
 def test_a_text_too_short_for_a_batch_is_reported(engine: IdleEngine) -> None:
     """A batch larger than the text allows is reported with the characters it needs, and the button is disabled."""
     app = open_app("train")
-    open_form(app)
+    show_settings(app)
     app.number_input(key="batch_size").set_value(2000).run()
     assert "needs at least 52,000" in app.error[0].value.replace("\\", "")
     assert app.button(key="train").disabled
@@ -372,7 +373,7 @@ def test_the_form_offers_only_what_the_host_allows(engine: IdleEngine, host: pyt
     host.setenv("RNNVIZ_MAX_UNITS", "32")
     host.setenv("RNNVIZ_MAX_PARAMETERS", "1000")
     app = open_app("train")
-    open_form(app)
+    show_settings(app)
     units = app.number_input(key="hidden_size")
     assert (units.value, units.max) == (32, 32)
     assert "at most 1,000" in app.error[0].value
