@@ -13,7 +13,7 @@ words.markdown(frame.lesson("idea"))
 with start.container(key="start"):
     st.page_link("pages/train.py", label=_("Train one live"), icon=":material/play_circle:")
 home.cell(frame)
-home.let_it_be_drawn()
+ui.let_it_be_drawn()
 st.caption(frame.lesson("example"))
 st.header(_("The chapters"))
 home.chapters(frame)

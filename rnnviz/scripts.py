@@ -13,6 +13,7 @@ ADDRESS = "app/static"
 _OURS = Path(__file__).resolve().parent / "ui" / "static"
 _MODULES = (
     "live_charts.js",  # it imports the others
+    "chart_cells.js",
     "chart_first_frame.js",
     "chart_slider.js",
     "chart_multiples.js",

@@ -28,6 +28,7 @@ def engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[IdleEngi
     monkeypatch.setenv("RNNVIZ_HOME", str(tmp_path))
     idle = IdleEngine()
     monkeypatch.setattr("rnnviz.ui.frame.Engine", lambda *_, **__: idle)
+    monkeypatch.setattr("rnnviz.ui.frame._HEAD_START", 0)  # no browser draws what they show
     close_engine()
     yield idle
     close_engine()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import time
 from pathlib import Path
 
 import streamlit as st
@@ -17,7 +16,6 @@ from rnnviz.ui.reading import reading_of
 
 _PICTURES = Path(__file__).resolve().parent.parent / "ui" / "static" / "chapters"
 _COLUMNS = 4
-_HEAD_START = 0.35  # seconds
 WRITTEN, SEED = 60, 2  # how many characters the model writes, and the draws that decide which
 LECTURES = {
     20: ("rnn", "gradients", "gru", "train"),
@@ -41,14 +39,6 @@ def cell(frame: Frame) -> None:
             playing=True,
             written=len(reading.trace.text),
         )
-
-
-def let_it_be_drawn() -> None:
-    """Pause on a visit's first page, because a browser draws the cell later when the cards come together with it."""
-    if st.session_state.get("home-drawn"):
-        return
-    st.session_state["home-drawn"] = True
-    time.sleep(_HEAD_START)
 
 
 def chapters(frame: Frame) -> None:

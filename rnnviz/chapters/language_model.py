@@ -25,7 +25,7 @@ from rnnviz.text.corpora import Corpus
 from rnnviz.text.ngram import MAX_ORDER, Chain, NgramModel, fit_ngrams
 from rnnviz.ui.charts import Chart, Slider
 from rnnviz.ui.controls import by_step, formula, offer, pick, stepper
-from rnnviz.ui.frame import Frame, put_in_address, show_error, starts_anew
+from rnnviz.ui.frame import Frame, let_it_be_drawn, put_in_address, show_error, starts_anew
 from rnnviz.ui.pictures import picture, pictures
 
 SENTENCES = {  # none of them occurs in its corpus
@@ -111,6 +111,7 @@ def show_sentence(frame: Frame, place: Any, model: NgramModel, text: str, order:
         slider = stepper(frame, "t", text, min(_FIRST_STEP, len(text) - 1))
     with picture_place:
         _show_chain(frame, chain, len(model.vocabulary), slider, lit)
+    let_it_be_drawn()
     _show_step(frame, chain, model, slider, lit)
 
 

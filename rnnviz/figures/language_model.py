@@ -62,7 +62,8 @@ def chain_figure(
         }
         for k in range(chain.order + 1)
     ]
-    traces += _running(chain, x, vocab_size, _)
+    traces += (lines := _running(chain, x, vocab_size, _))
+    lowest = min(float(line["y"].min()) for line in lines) or -1.0
     if not chain.scored.all():
         traces.append(_unknown_marks(chain, x, _))
     layout = {
@@ -84,7 +85,7 @@ def chain_figure(
         "yaxis2": {
             "title": {"text": _("log P, nats")},
             "domain": [0, 0.34],
-            "rangemode": "tozero",
+            "range": [1.05 * lowest, 0],
             "nticks": 5,
             "zeroline": False,
         },

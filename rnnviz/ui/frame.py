@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -56,6 +57,7 @@ PAGES = (
     PageInfo("reproduce", "Reproduce", ":material/fact_check:"),
     PageInfo("status", "Status", ":material/monitor_heart:"),
 )
+_HEAD_START = 0.45  # seconds
 _prepared = False
 
 
@@ -233,6 +235,13 @@ def introduce(frame: Frame, part: str) -> None:
     """A part of the prose that stands above a picture; on a wall the picture takes its place."""
     with st.container(key=f"above-{part}"):
         st.markdown(frame.lesson(part))
+
+
+def let_it_be_drawn() -> None:
+    """Pause on a visit's first page, because a browser draws a picture later when the rest comes together with it."""
+    if not st.session_state.get("drawn"):
+        st.session_state["drawn"] = True
+        time.sleep(_HEAD_START)
 
 
 def show_code(frame: Frame, prose: str) -> None:

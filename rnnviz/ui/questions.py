@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import streamlit as st
 
 from rnnviz.ui.controls import pick
-from rnnviz.ui.frame import Frame, introduce
+from rnnviz.ui.frame import Frame, introduce, let_it_be_drawn
 
 
 def ask(frame: Frame, questions: Mapping[str, tuple[str, Callable[[Frame], None]]]) -> None:
@@ -21,6 +21,7 @@ def ask(frame: Frame, questions: Mapping[str, tuple[str, Callable[[Frame], None]
     _label, show = questions[name]
     introduce(frame, name)
     show(frame)
+    let_it_be_drawn()
     st.header(_("What to try"))
     st.markdown(frame.lesson(f"{name}_try"))
     with st.expander(_("Why it is so")):

@@ -30,7 +30,7 @@ from rnnviz.text.corpora import DATA
 from rnnviz.text.ngram import References
 from rnnviz.ui.charts import Chart, Slider, live_charts, pack, together
 from rnnviz.ui.controls import by_step, formula, note, pick
-from rnnviz.ui.frame import Frame, as_text, engine, show_error, visitor
+from rnnviz.ui.frame import Frame, as_text, engine, let_it_be_drawn, show_error, visitor
 from rnnviz.ui.hindsight import what_changed
 from rnnviz.ui.labels import state_names
 from rnnviz.ui.live import MOVING, REFRESH_SECONDS, halted_seconds, live_part, refresh_seconds
@@ -116,18 +116,21 @@ def show_run(frame: Frame, run: Run, about: str = "", other: Run | None = None) 
     """
     unserved = _UNSERVED in st.session_state
     with st.container(key="run-place"), st.container(key="run"):
-        with st.container(key="run-curves", gap="small"):
-            every = live_part(
-                frame,
-                lambda: _phase_of(run, other),
-                lambda phase: _show_curves(frame, run, phase, about, other, served=not unserved),
-                watch_halted=unserved,
-            )
-        with st.container(key="run-gates"):
-            st.fragment(_gates_view, run_every=every)(frame, run, other)
-        with st.container(key="run-writing", gap="small"):
-            st.markdown("**" + frame.translate("What it writes") + "**")
-            st.fragment(_writing_view, run_every=2 * every if every else None)(frame, run, other)
+        curves_place = st.container(key="run-curves", gap="small")
+        gates_place = st.container(key="run-gates")
+        writing_place = st.container(key="run-writing", gap="small")
+    with curves_place:
+        every = live_part(
+            frame,
+            lambda: _phase_of(run, other),
+            lambda phase: _show_curves(frame, run, phase, about, other, served=not unserved),
+            watch_halted=unserved,
+        )
+    with writing_place:
+        st.markdown("**" + frame.translate("What it writes") + "**")
+        st.fragment(_writing_view, run_every=2 * every if every else None)(frame, run, other)
+    with gates_place:  # last, because a browser draws all that is above before their equations
+        st.fragment(_gates_view, run_every=every)(frame, run, other)
 
 
 def curves_seconds(version: int = 1) -> float:
@@ -539,6 +542,7 @@ def _show_gates(
     moved = live_charts(together(*shown, sliders=sliders), key="gates")
     for slider in sliders:
         note(slider, moved)
+    let_it_be_drawn()
     equations = [formula(latex(in_direction(cell.equations[name], view.direction))) for name in labels]
     by_step(signal).markdown("\n\n".join(equations))
 

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, Route, expect
+from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.helpers import (
     SMALL,
@@ -49,23 +49,10 @@ NOTE_SHIFTS = """() => {
   }).observe({ type: "layout-shift" });
 }"""
 
-# Whether each painting has at least three colours: the frame's, and those of lines or cells.
-PAINTED = """() => [...document.querySelectorAll(".first-frame")].map((canvas) => {
-  const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
-  return new Set(new Uint32Array(data.buffer)).size > 3;
-})"""
-
 
 def places(page: Page) -> dict[str, Any]:
     """Where each part is, in pixels of the window; it is not scrolled."""
     return {part: page.locator(part).first.bounding_box() for part in PARTS}
-
-
-def size(place: Locator) -> tuple[float, float]:
-    """Width and height in pixels."""
-    box = place.bounding_box()
-    assert box is not None
-    return box["width"], box["height"]
 
 
 def in_sight(page: Page) -> bool:
@@ -79,27 +66,6 @@ def in_sight(page: Page) -> bool:
         and box["x"] + box["width"] <= size["width"]
         for box in places(page).values()
     )
-
-
-def test_charts_are_painted_before_plotly_is_there(browser: Browser, server: Server) -> None:
-    """Curves and heatmap stand where Plotly draws them once it has arrived; then nothing of the painting is left."""
-    names = ("perplexity", "gradient_norm", "gates")
-    held: list[Route] = []
-    for page in visit(browser, viewport={"width": 1280, "height": 800}):
-        page.route("**/plotly-*.js", lambda route: held.append(route))  # noqa: PLW0108  it cannot call a built-in
-        page.goto(f"{server.url}/train?lang=en")
-        for name in names:
-            expect(chart(page, name).locator(".first-frame")).to_be_visible(timeout=60_000)
-        assert page.evaluate(PAINTED) == [True, True, True]
-        painted = [size(chart(page, name).locator(".first-frame")) for name in names]
-        assert page.evaluate("window.Plotly === undefined")
-        wait_until(lambda: bool(held))
-        for route in held:
-            route.continue_()
-        for name in names:
-            expect(chart(page, name).locator(".plot-container")).to_be_visible(timeout=60_000)
-        expect(page.locator(".first-frame")).to_have_count(0)
-        assert [size(chart(page, name).locator(".plot-container")) for name in names] == painted
 
 
 def test_the_settings_stand_in_rows(browser: Browser, server: Server) -> None:

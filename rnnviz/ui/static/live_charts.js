@@ -160,11 +160,11 @@ function rendered(chart, figure, colours) {
   return projected() ? onWall({ data, layout }) : { data, layout };
 }
 
-// When what stands in the page now has been painted; soon, where nobody sees it.
+// When what stands in the page now has been painted; at once, where nobody sees it.
 function nextFrame() {
   return new Promise((resolve) => {
     requestAnimationFrame(() => setTimeout(resolve));
-    setTimeout(resolve, 100);
+    setTimeout(resolve, document.hidden ? 0 : 1000); // a window that is covered may have no frames either
   });
 }
 
@@ -182,7 +182,8 @@ async function draw(chart) {
   try {
     if (!window.Plotly) {
       await null; // the charts beside it are made first, so that it has its width
-      paintFirst(chart.plot, chart.pending, pageColours(chart.plot).grid);
+      const colours = pageColours(chart.plot);
+      paintFirst(chart.plot, rendered(chart, chart.pending, colours), colours.grid);
       await nextFrame();
     }
     const Plotly = await loadPlotly(chart.address);
