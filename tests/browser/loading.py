@@ -43,7 +43,8 @@ WATCH = """{
     for (const entry of list.getEntries()) if (!entry.hadRecentInput) seen.shift += entry.value;
   }).observe({ type: "layout-shift", buffered: true });
   const look = () => {
-    if (!document.querySelector(".cv-chip, .cv-stack-row, .first-frame, .live-chart[data-drawings]")) requestAnimationFrame(look);
+    const pictures = ".cv-chip, .cv-stack-row, .first-frame, .live-chart[data-drawings]";
+    if (!document.querySelector(pictures)) requestAnimationFrame(look);
     else setTimeout(() => (seen.pictured = performance.now())); // after this frame is drawn
   };
   look();
