@@ -38,8 +38,9 @@ def hues(place: Locator) -> NDArray[np.float64]:
     with Image.open(io.BytesIO(place.screenshot())) as picture:
         columns, rows = picture.width // SQUARE, picture.height // SQUARE
         squares = picture.convert("RGB").resize((columns, rows), Image.Resampling.BOX)
-    colours = np.asarray(squares, dtype=np.float64)
-    return colours - colours.mean(axis=2, keepdims=True)
+    colours: NDArray[np.float64] = np.asarray(squares, dtype=np.float64)
+    grey: NDArray[np.float64] = colours.mean(axis=2, keepdims=True)
+    return colours - grey
 
 
 def likeness(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
