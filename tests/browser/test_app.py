@@ -483,10 +483,18 @@ def test_a_visitors_text_is_not_a_formula_in_the_browsers_csv(page: Page, server
 
 
 def test_a_phone_shows_one_column_without_sideways_scrolling(browser: Browser, server: Server) -> None:
-    """At 390 pixels nothing is cut off, and the characters below the heatmap are thinned out and do not overlap."""
+    """At 390 pixels nothing is cut off, and each chart stands below its title.
+
+    The characters below the heatmap are thinned out and do not overlap.
+    """
+    over_titles = """() => [...document.querySelectorAll(".live-charts figure")].filter((figure) => {
+      const [title, frame] = ["figcaption", ".chart-frame"].map((part) => figure.querySelector(part));
+      return frame.getBoundingClientRect().top < title.getBoundingClientRect().bottom;
+    }).map((figure) => figure.textContent)"""
     for phone in visit(browser, viewport={"width": 390, "height": 844}):
         open_page(phone, f"{server.url}/train")
         assert phone.evaluate("document.documentElement.scrollWidth") <= 390
+        assert phone.evaluate(over_titles) == []
         boxes = (
             chart(phone, "gates")
             .locator(".xtick text")
