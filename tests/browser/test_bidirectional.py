@@ -59,6 +59,26 @@ def test_both_cursors_move_in_the_browser_alone(page: Page, server: Server) -> N
     page.wait_for_url(re.compile("s=37"))
 
 
+def test_a_step_moves_the_cursors_and_draws_nothing_else_again(page: Page, server: Server) -> None:
+    """Plotly keeps what it has computed for the heatmaps. When the window has just become narrower the chart fits it."""
+    computed = "document.querySelector('.live-chart[data-name=passes]').calcdata"
+    width = """() => {
+      const plot = document.querySelector(".live-chart[data-name=passes]");
+      return plot._fullLayout.width === plot.clientWidth && plot.clientWidth;
+    }"""
+    open_tab(page, server, "passes", "&s=3&lang=en")
+    wait_until(lambda: shapes(page) == [1.5, 33.5])
+    wide = page.evaluate(width)
+    page.evaluate(f"window.computed = {computed}")
+    page.get_by_role("button", name="Next").click()
+    wait_until(lambda: shapes(page) == [2.5, 32.5])
+    assert page.evaluate(f"window.computed === {computed}")
+    page.set_viewport_size({"width": 800, "height": 1000})
+    page.get_by_role("button", name="Next").click()
+    wait_until(lambda: shapes(page) == [3.5, 31.5])
+    wait_until(lambda: 0 < page.evaluate(width) < wide)
+
+
 def test_a_visitors_own_text_is_measured(page: Page, server: Server) -> None:
     """By a worker: the leak of a text that ships with no measurements."""
     open_tab(page, server, "leak", "&reads=the boat&lang=en")

@@ -176,6 +176,13 @@ function nextTurn() {
   return turn;
 }
 
+// Whether two frames of a chart differ in their shapes alone, which Plotly can move without drawing the rest again.
+function moveShapesOnly(one, other) {
+  const within = ({ patch: { data, revision, layout = {} } }) =>
+    !data && !revision && Object.keys(layout).every((key) => key === "shapes");
+  return one && one !== other && one.packed === other.packed && [one, other].every(within);
+}
+
 async function draw(chart) {
   if (chart.drawing) return; // the drawing under way picks up the newest figure when it ends
   chart.drawing = true;
@@ -192,7 +199,10 @@ async function draw(chart) {
       const figure = chart.pending;
       chart.pending = null;
       const { data, layout } = rendered(chart, figure, pageColours(chart.plot));
-      await Plotly.react(chart.plot, data, layout, { displayModeBar: false, showTips: false, responsive: true });
+      const [stale, drawn] = [chart.stale, chart.drawn];
+      chart.stale = false;
+      if (!stale && moveShapesOnly(drawn, figure)) await Plotly.relayout(chart.plot, { shapes: layout.shapes });
+      else await Plotly.react(chart.plot, data, layout, { displayModeBar: false, showTips: false, responsive: true });
       chart.plot.querySelector(".first-frame")?.remove();
       if (!chart.drawn) {
         chart.plot.on("plotly_relayout", (event) => noteZoom(chart, event));
@@ -237,7 +247,7 @@ function create(place, address, name) {
   plot.dataset.name = name;
   plot.setAttribute("role", "img");
   frame.append(plot);
-  const chart = { address, name, root, title, plot, caption, pending: null, drawn: null, drawing: false, held: false };
+  const chart = { address, name, root, title, plot, caption, pending: null, drawn: null, drawing: false, held: false, stale: false };
   Object.assign(chart, { pointer: null, zoom: {}, size: "" });
   chart.render = (colours) => rendered(chart, chart.drawn, { ...pageColours(plot), ...colours });
   chart.tools = new Tools(chart);
@@ -249,6 +259,7 @@ function create(place, address, name) {
   plot.addEventListener("mouseleave", () => (chart.pointer = null));
   plot.addEventListener("mousedown", () => hold(chart), { capture: true });
   const redraw = () => {
+    chart.stale = true;
     if (chart.drawn && !chart.pending) chart.pending = chart.drawn;
     draw(chart);
   };
@@ -286,7 +297,9 @@ function writeTitle(place, text) {
   }
 }
 
-function update(chart, { title, caption, description, revision, height, table, data, layout }) {
+// Show the frame at this place of a packed chart.
+function update(chart, packed, at) {
+  const { title, caption, description, revision, height, table, data, layout } = frameOf(packed, at);
   if (chart.revision !== revision) chart.zoom = {};
   chart.revision = revision;
   writeTitle(chart.title, title);
@@ -294,7 +307,7 @@ function update(chart, { title, caption, description, revision, height, table, d
   chart.plot.style.setProperty("--height", height + "px");
   chart.plot.setAttribute("aria-label", description);
   chart.tools.label();
-  chart.pending = { data, layout, table };
+  chart.pending = { data, layout, table, packed, patch: packed.frames?.[at] ?? {} };
   widen(chart, chart.pending);
   draw(chart);
 }
@@ -343,7 +356,7 @@ function choose(place) {
   for (const packed of place.packed) {
     const { name } = packed;
     if (!place.charts.has(name)) place.charts.set(name, create(place.element, place.address, name));
-    update(place.charts.get(name), frameOf(packed, at));
+    update(place.charts.get(name), packed, at);
   }
   const last = place.order.at(-1);
   if (last?.multiples) {
