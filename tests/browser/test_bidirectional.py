@@ -60,7 +60,7 @@ def test_both_cursors_move_in_the_browser_alone(page: Page, server: Server) -> N
 
 
 def test_a_step_moves_the_cursors_and_draws_nothing_else_again(page: Page, server: Server) -> None:
-    """Plotly keeps what it has computed for the heatmaps. When the window has just become narrower the chart fits it."""
+    """Plotly keeps what it has computed for the heatmaps. In a window that has just become narrower it fits."""
     computed = "document.querySelector('.live-chart[data-name=passes]').calcdata"
     width = """() => {
       const plot = document.querySelector(".live-chart[data-name=passes]");
