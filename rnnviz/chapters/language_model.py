@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from rnnviz.errors import InputError
 from rnnviz.figures.language_model import (
+    ORDER_COLOURS,
     at_step,
     chain_figure,
     contexts,
@@ -17,16 +18,17 @@ from rnnviz.figures.language_model import (
     next_character_figure,
     orders_figure,
     scientific,
-    step_equation,
+    step_sum,
     term_name,
 )
 from rnnviz.i18n import quantity, translator
 from rnnviz.text.corpora import Corpus
 from rnnviz.text.ngram import MAX_ORDER, Chain, NgramModel, fit_ngrams
 from rnnviz.ui.charts import Chart, Slider
-from rnnviz.ui.controls import by_step, formula, offer, pick, stepper
+from rnnviz.ui.controls import offer, pick, stepper
 from rnnviz.ui.frame import Frame, let_it_be_drawn, put_in_address, show_error, starts_anew
 from rnnviz.ui.pictures import picture, pictures
+from rnnviz.ui.term_sum import term_sum
 
 SENTENCES = {  # none of them occurs in its corpus
     "tales-en": "The keeper lit the lamp",
@@ -164,8 +166,9 @@ def _show_step(frame: Frame, chain: Chain, model: NgramModel, slider: Slider, li
         pictures(frames, key="next", follows=slider)
     with right:
         unscored = _("The training text has no such character: it is not scored, and no context reaches across it.")
-        sums = [formula(step_equation(chain, t, lit)) if scored else unscored for t, scored in enumerate(chain.scored)]
-        by_step(slider).markdown("\n\n".join(sums))
+        sums = [step_sum(chain, t) if scored else unscored for t, scored in enumerate(chain.scored)]
+        colours = ["", *reversed(ORDER_COLOURS[: chain.order + 1])]
+        term_sum(sums, colours, None if lit is None else chain.order + 1 - lit, slider, key="sum")
 
 
 def _next_chart(frame: Frame, chain: Chain, model: NgramModel, t: int) -> Chart:

@@ -15,6 +15,8 @@ from rnnviz.i18n import Translate, quantity, times_power
 from rnnviz.text.ngram import Chain
 
 Array = NDArray[np.float64]
+# A symbol and what it equals, in which _{…} stands below the line.
+Line = tuple[str, str]
 # One colour for each P_k, from 1/V to the longest context. They differ for the three common kinds of
 # colour blindness, and have a contrast of 3:1 on a white and on a dark page (tests assert both).
 ORDER_COLOURS = ("#5A636A", "#0B54EA", "#1E8CEC", "#249DAA", "#426F2A", "#998611", "#D27571")
@@ -322,37 +324,26 @@ def _orders_layout(figure: go.Figure, n: NDArray[Any], chosen: int, y: str, limi
     )
 
 
-def step_equation(chain: Chain, t: int, lit: int | None = None) -> str:
-    """P(x_t | …) = Σ λ_k P_k in LaTeX: a line for each term with its numbers, marked in the colour of its bars.
-
-    The highlighted term is framed, and only it keeps its colour.
-    """
-    total = _tex(float(chain.terms[t].sum()))
-    lines = [rf"P(x_{{{t + 1}}} \mid \dots) &= \textstyle\sum_k \lambda_k P_k = \mathbf{{{total}}}"]
+def step_sum(chain: Chain, t: int) -> list[Line]:
+    """P(x_t | …) = Σ λ_k P_k at step t (from 0): the total, and a line for each term from the longest context on."""
+    total = (f"P(x_{{{t + 1}}} | …)", f"Σ_{{k}} λ_{{k}} P_{{k}} = {quantity(float(chain.terms[t].sum()))}")
+    lines = [total]
     for k in range(chain.order, -1, -1):
         weight, term = float(chain.weights[k]), float(chain.terms[t, k])
-        product = rf"{_tex(weight)} \times {_tex(term / weight)} = {_tex(term)}"
-        square = rf"\textcolor{{{ORDER_COLOURS[k]}}}{{\blacksquare}}" if lit in (None, k) else r"\square"
-        shown = rf"\boxed{{{product}}}" if lit == k else product
-        lines.append(rf"{square} \; {_term_symbol(k, t, int(chain.reach[t]))} &= {shown}")
-    return r"\footnotesize\begin{aligned}" + r" \\ ".join(lines) + r"\end{aligned}"
+        product = f"{quantity(weight)} × {quantity(term / weight)} = {quantity(term)}"
+        lines.append((_term_symbol(k, t, int(chain.reach[t])), product))
+    return lines
 
 
 def _term_symbol(k: int, t: int, reach: int) -> str:
     """λ_k P_k at step t (from 0), with its context as indices of characters, or the shorter one that replaces it."""
     if k == 0:
-        return r"\lambda_0 / V"
+        return "λ_{0} / V"
     if k > reach:
-        return rf"\lambda_{k} \, (P_{k} = P_{reach})"
+        return f"λ_{{{k}}} (P_{{{k}}} = P_{{{reach}}})"
     first, last = t - k + 2, t
-    given = "" if k == 1 else rf" \mid x_{{{last}}}" if k == 2 else rf" \mid x_{{{first}:{last}}}"
-    return rf"\lambda_{k} \, P_{k}(x_{{{t + 1}}}{given})"
-
-
-def _tex(value: float) -> str:
-    """A number in LaTeX, with an exponent as a power of ten."""
-    mantissa, power, exponent = quantity(float(value)).partition("e")
-    return rf"{mantissa} \cdot 10^{{{int(exponent)}}}" if power else mantissa
+    given = "" if k == 1 else f" | x_{{{last}}}" if k == 2 else f" | x_{{{first}:{last}}}"
+    return f"λ_{{{k}}} P_{{{k}}}(x_{{{t + 1}}}{given})"
 
 
 def term_name(k: int) -> str:

@@ -20,7 +20,7 @@ from rnnviz.figures.language_model import (
     growth_figure,
     orders_figure,
     scientific,
-    step_equation,
+    step_sum,
 )
 from rnnviz.i18n import LANGUAGES, quantity, translator
 from rnnviz.text.ngram import MAX_ORDER, fit_ngrams
@@ -157,17 +157,19 @@ def test_growth_of_a_text_shorter_than_the_n_gram_ends_early() -> None:
 
 @pytest.mark.parametrize("t", range(7))
 @pytest.mark.parametrize("order", [1, 3, 6])
-def test_the_equation_holds_the_numbers_of_the_bars(order: int, t: int) -> None:
-    """Each line has a weight times P_k, and the sum is bold; unseen contexts say what replaces them."""
+def test_the_sum_holds_the_numbers_of_the_bars(order: int, t: int) -> None:
+    """Each line has a weight times P_k, and the first their sum; unseen contexts say what replaces them."""
     chain = MODEL.chain("the tac", order)
-    lines = step_equation(chain, t, lit=1).split(r" \\ ")
-    assert len(lines) == order + 2
-    assert rf"\mathbf{{{quantity(chain.probabilities[t])}}}" in lines[0]
-    for k, line in zip(range(order, -1, -1), lines[1:], strict=True):
-        assert quantity(chain.weights[k]) in line
-        assert (r"\boxed" in line) == (k == 1)
-        assert (f"P_{k} = P_{chain.reach[t]}" in line) == (k > chain.reach[t])
-    assert step_equation(chain, t).count("blacksquare") == order + 1
+    (symbol, total), *terms = step_sum(chain, t)
+    assert symbol == f"P(x_{{{t + 1}}} | …)"
+    assert total.endswith(f"= {quantity(chain.probabilities[t])}")
+    assert len(terms) == order + 1
+    for k, (symbol, product) in zip(range(order, -1, -1), terms, strict=True):
+        weight, P, term = product.replace("=", "×").split(" × ")
+        assert weight == quantity(chain.weights[k])
+        assert term == quantity(chain.terms[t, k])
+        assert quantity(chain.terms[t, k] / chain.weights[k]) == P
+        assert (f"P_{{{k}}} = P_{{{chain.reach[t]}}}" in symbol) == (k > chain.reach[t])
 
 
 @given(st.floats(-3000, 0))
