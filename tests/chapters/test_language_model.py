@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 from typing import Any
 
@@ -15,7 +16,7 @@ from rnnviz.figures.language_model import scientific
 from rnnviz.i18n import quantity
 from rnnviz.text.corpora import CORPORA, read, split
 from rnnviz.text.ngram import MAX_ORDER, NgramModel, fit_ngrams
-from tests.chapters.helpers import by_step, charts
+from tests.chapters.helpers import charts
 from tests.helpers import open_app
 
 pytestmark = [
@@ -33,9 +34,17 @@ def metrics(app: AppTest) -> list[str]:
     return [metric.value for metric in app.metric]
 
 
-def steps_of(equations: list[str]) -> list[int]:
-    """The t of each equation P(x_t | …) = …."""
-    return [int(t) for equation in equations for t in re.findall(r"P\(x_{(\d+)} \\mid \\dots\)", equation)]
+def sums_of(app: AppTest) -> dict[str, Any]:
+    """What the browser is given for the sum of each step."""
+    shown = [element.proto for element in app.main.get("bidi_component")]
+    (sums,) = [json.loads(proto.bytes) for proto in shown if proto.component_name == "rnnviz_term_sum"]
+    assert isinstance(sums, dict)
+    return sums
+
+
+def steps_of(sums: list[list[list[str]]]) -> list[int]:
+    """The t of each sum P(x_t | …) = …."""
+    return [int(t) for (symbol, _total), *_terms in sums for t in re.findall(r"P\(x_{(\d+)} \| …\)", symbol)]
 
 
 def model_of(name: str, length: int = 10_000) -> NgramModel:
@@ -101,18 +110,22 @@ def values(array: Any) -> list[float]:
 
 
 def test_order_step_and_highlighted_term_change_the_picture_and_the_address() -> None:
-    """Each control keeps its value in the address, and the equation follows."""
+    """Each control keeps its value in the address, and the sum follows: total, P₆ … P₁, 1/V."""
     app = open_page()
     app.segmented_control(key="n").set_value("2").run()
     assert len([t for t in charts(app)["chain"]["data"] if t["type"] == "bar"]) == 3
     app.query_params["t"] = "5"  # as the browser would write it
     app.run()
-    assert steps_of(by_step(app, "t")) == list(range(1, len(SENTENCES["tales-en"]) + 1))
+    sums = sums_of(app)
+    assert (sums["slider"], sums["lit"]) == ("t", None)
+    assert steps_of(sums["steps"]) == list(range(1, len(SENTENCES["tales-en"]) + 1))
     app.segmented_control(key="lit").set_value("1").run()
-    assert [equation.count("boxed") for equation in by_step(app, "t")] == [1] * len(SENTENCES["tales-en"])
+    sums = sums_of(app)
+    assert all(terms[sums["lit"]][0].startswith("λ_{1} P_{1}(x_") for terms in sums["steps"])
+    assert sums["colours"][1:] == [bar["marker"]["color"] for bar in reversed(charts(app)["chain"]["data"][:3])]
     assert {"n": "2", "t": "5", "lit": "1"}.items() <= dict(app.query_params).items()
     app.segmented_control(key="n").set_value("6").run()
-    assert all("P_6" in equation for equation in by_step(app, "t"))
+    assert all("P_{6}" in terms[1][0] for terms in sums_of(app)["steps"])
 
 
 def test_a_visitors_sentence_stays_when_the_corpus_changes() -> None:
@@ -170,8 +183,8 @@ def test_odd_sentences_are_drawn(sentence: str) -> None:
 
 
 def test_a_step_on_an_unknown_character_is_described_as_not_scored() -> None:
-    """Instead of an equation, which every other step of the longest sentence has."""
-    *known, unknown, after = by_step(open_page(sentence="a" * (MAX_SENTENCE - 2) + "Ωa", t="4"), "t")
+    """Instead of a sum, which every other step of the longest sentence has."""
+    *known, unknown, after = sums_of(open_page(sentence="a" * (MAX_SENTENCE - 2) + "Ωa", t="4"))["steps"]
     assert "not scored" in unknown
     assert steps_of([*known, after]) == [*range(1, MAX_SENTENCE - 1), MAX_SENTENCE]
 
