@@ -35,7 +35,7 @@ from rnnviz.errors import HostError, InputError
 from rnnviz.nn import execution
 from rnnviz.nn.training import Trainer
 from rnnviz.runs.folder import DISK_FULL, Run, State, Status
-from rnnviz.runs.reports import is_stored
+from rnnviz.runs.reports import Report, is_stored
 from tests.engine.helpers import (
     CORPUS,
     ENDLESS,
@@ -130,11 +130,20 @@ def stopped_as_if_uninterrupted(engine: Engine, run: Run) -> None:
     """Stop an endless run, and compare its reports and weights with those of an undisturbed run without an engine."""
     engine.cancel(run.id)
     ended(engine, run, "stopped")
+    is_as_if_uninterrupted(run)
+
+
+def is_as_if_uninterrupted(run: Run) -> None:
+    """Compare what a run has kept with an undisturbed one. It may have halted amid the reports of an epoch's end."""
     kept, trainer = run.load_checkpoint(), Trainer(run.config, CORPUS)
-    assert run.reports() == list(filter(is_stored, trainer.advance(kept.meta["step"])))
-    expected = trainer.checkpoint().arrays
-    assert kept.arrays.keys() == expected.keys()
-    assert not [name for name, array in expected.items() if array.tobytes() != kept.arrays[name].tobytes()]
+    reports: list[Report] = []
+    while len(reports) < kept.meta["reports"]:
+        reports += filter(is_stored, trainer.piece())
+    assert run.reports() == reports
+    expected = trainer.checkpoint()
+    assert {name: kept.meta[name] for name in ("step", "told")} == {"step": trainer.step, "told": expected.meta["told"]}
+    assert kept.arrays.keys() == expected.arrays.keys()
+    assert not [name for name, array in expected.arrays.items() if array.tobytes() != kept.arrays[name].tobytes()]
 
 
 def living(mark: str) -> list[psutil.Process]:
@@ -159,6 +168,17 @@ def test_a_run_killed_at_twenty_random_moments_reports_the_same_as_an_unkilled_o
     subprocess.run(command, cwd=ROOT, check=True, timeout=120)
     assert run.reports() == uninterrupted(LONG)
     assert run.load_checkpoint().meta["reports"] == len(run.reports())
+
+
+@pytest.mark.usefixtures("home")
+def test_a_run_that_stops_amid_the_reports_of_an_epochs_end_has_lost_none() -> None:
+    """A task may end there, when its time is up: the checkpoint says which reports are still to come."""
+    run = Run.create(ENDLESS, CORPUS)
+    going = execution.Execution.start(run, Trainer(run.config, CORPUS))
+    while not going.trainer.is_ending:
+        going.advance(10_000, seconds=0)
+    going.save()
+    is_as_if_uninterrupted(run)
 
 
 @pytest.mark.slow
